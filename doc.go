@@ -1,0 +1,54 @@
+// Package reuse opens sockets that a restarted server can have at once, on the
+// port it had before.
+//
+// A port that cannot be bound ("address already in use") is held by one of
+// three things, and each has a different cure:
+//
+//   - Connections of the former run that are still closing (TIME_WAIT,
+//     FIN_WAIT, LAST_ACK) or still served by a child process. [Addr] passes
+//     them: it is SO_REUSEADDR.
+//   - The former process itself, which still listens. [Port] lets both listen
+//     until the old one stops: it is SO_REUSEPORT, and both have to set it.
+//   - A unix socket's file, which outlives its owner. [Addr] replaces it.
+//
+// [Listen] and [ListenPacket] have the signatures of net.Listen and
+// net.ListenPacket, use Addr and return what those return; Port is opt-in by
+// name, as in reuse.Port.Listen("tcp", ":9999"). For contexts, keep-alive and
+// other hooks there are [Mode.ListenConfig], [Mode.Control] and [Mode.With],
+// which work with a net.ListenConfig and a net.Dialer.
+//
+// # What package net does by itself
+//
+// On Unix systems net.Listen sets SO_REUSEADDR on every TCP listener, and
+// always has: Listen("tcp", …) and net.Listen("tcp", …) make the same system
+// calls, and Addr alone is no reason to import this package for a TCP listener
+// in Go. What net does not do: share a port (Port), replace a stale unix socket
+// file, bind a client's or a raw socket with SO_REUSEADDR, or keep others off a
+// UDP port that was bound with it. On Windows net sets nothing, and an
+// immediate rebind needs nothing.
+//
+// # Systems
+//
+//	                   Addr, TCP        Port                          stale unix socket file
+//	Linux              SO_REUSEADDR     SO_REUSEPORT, spreads load    replaced
+//	FreeBSD            SO_REUSEADDR     SO_REUSEPORT_LB, spreads load replaced
+//	DragonFly          SO_REUSEADDR     SO_REUSEPORT, spreads load    replaced
+//	macOS, NetBSD,     SO_REUSEADDR     SO_REUSEPORT, does not        replaced
+//	OpenBSD
+//	AIX                SO_REUSEADDR     SO_REUSEPORT, does not        as package net
+//	Solaris, illumos   SO_REUSEADDR     errors.ErrUnsupported         as package net
+//	Windows            needs nothing    errors.ErrUnsupported         as package net
+//	Plan 9, js, wasip1 errors.ErrUnsupported
+//
+// "Spreads load" is what [Balances] reports. Linux is tested; the others are
+// built and vetted, and rest on their systems' documentation.
+//
+// # Errors
+//
+// All functions return the errors of package net: a *net.OpError that wraps
+// the system's error. On Unix systems errors.Is(err, syscall.EADDRINUSE) holds
+// where the address is in use; on Windows net reports windows.WSAEADDRINUSE,
+// which is another value. errors.Is(err, errors.ErrUnsupported) holds where the
+// system, the kernel or the network cannot do what was asked for: nothing is
+// left out silently. A failed call leaves no descriptor open.
+package reuse

@@ -1,0 +1,78 @@
+package testnet
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+const programEnv = "TESTNET_PROGRAM"
+
+// Main is for TestMain. It runs one of programs where Start began this process,
+// and the tests otherwise.
+func Main(m *testing.M, programs map[string]func(args []string) error) {
+	name, ok := os.LookupEnv(programEnv)
+	if !ok {
+		os.Exit(m.Run())
+	}
+	if err := programs[name](os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+// A Process is a program that Start began.
+type Process struct {
+	*exec.Cmd
+	In  io.WriteCloser
+	out *bufio.Reader
+}
+
+// Start runs a program of Main's in a process of its own, as user uid. It is
+// killed at the end of the test at the latest.
+func Start(t testing.TB, uid int, program string, args ...string) *Process {
+	t.Helper()
+	// By this name another user can run it, although the directories that
+	// go test makes are closed to others.
+	cmd := exec.Command("/proc/self/exe", args...)
+	cmd.Env = append(os.Environ(), programEnv+"="+program)
+	cmd.Stderr = os.Stderr
+	if uid != os.Getuid() {
+		cmd.Dir = "/"
+		cmd.SysProcAttr = &syscall.SysProcAttr{
+			Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(uid)},
+		}
+	}
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		cmd.Process.Kill()
+		cmd.Wait()
+	})
+	return &Process{Cmd: cmd, In: in, out: bufio.NewReader(out)}
+}
+
+// Line returns the next line that the program prints, "" at the end.
+func (p *Process) Line(t testing.TB) string {
+	t.Helper()
+	line, err := p.out.ReadString('\n')
+	if err != nil && err != io.EOF {
+		t.Fatal(err)
+	}
+	return strings.TrimSuffix(line, "\n")
+}

@@ -1,0 +1,206 @@
+package testnet
+
+import (
+	"bufio"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// A State is that of a TCP socket, with the kernel's numbers.
+type State uint8
+
+// The states of include/net/tcp_states.h that an accepted connection can have.
+const (
+	Established State = 1
+	FinWait1    State = 4
+	FinWait2    State = 5
+	TimeWait    State = 6
+	CloseWait   State = 8
+	LastAck     State = 9
+	Closing     State = 11
+)
+
+// States are all states in which an accepted connection can outlive its
+// listener.
+var States = []State{Established, FinWait1, FinWait2, TimeWait, CloseWait, LastAck, Closing}
+
+func (s State) String() string {
+	switch s {
+	case Established:
+		return "ESTABLISHED"
+	case FinWait1:
+		return "FIN_WAIT1"
+	case FinWait2:
+		return "FIN_WAIT2"
+	case TimeWait:
+		return "TIME_WAIT"
+	case CloseWait:
+		return "CLOSE_WAIT"
+	case LastAck:
+		return "LAST_ACK"
+	case Closing:
+		return "CLOSING"
+	}
+	return fmt.Sprintf("State(%d)", uint8(s))
+}
+
+// Leave accepts a connection from ln, closes ln, brings the connection's server
+// side into state, and returns when the kernel shows it there. dial is the
+// address to connect to: ln's, or one that ln's covers.
+func Leave(t testing.TB, ln net.Listener, dial string, state State) {
+	t.Helper()
+	// A small window, so that the server side can have data it cannot send.
+	dialer := net.Dialer{Control: func(_, _ string, c syscall.RawConn) error {
+		return c.Control(func(fd uintptr) {
+			unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, 2048)
+		})
+	}}
+	conn, err := dialer.Dial("tcp", dial)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := conn.(*net.TCPConn)
+	t.Cleanup(func() { client.Close() })
+	accepted, err := ln.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := accepted.(*net.TCPConn)
+	t.Cleanup(func() { server.Close() })
+	ln.Close()
+
+	switch state {
+	case Established:
+	case FinWait1: // the FIN waits behind the data
+		fill(t, server)
+		server.Close()
+	case FinWait2:
+		server.Close()
+	case TimeWait:
+		server.Close()
+		client.Close()
+	case CloseWait:
+		client.Close()
+	case LastAck:
+		fill(t, server)
+		client.CloseWrite()
+		see(t, client.RemoteAddr(), client.LocalAddr(), CloseWait)
+		server.Close()
+	case Closing: // both close, and neither sees the other's acknowledgment
+		fill(t, server)
+		server.Close()
+		client.CloseWrite()
+	default:
+		t.Fatalf("cannot leave a connection in %v", state)
+	}
+	see(t, client.RemoteAddr(), client.LocalAddr(), state)
+}
+
+// fill writes to conn until nothing more fits in.
+func fill(t testing.TB, conn *net.TCPConn) {
+	t.Helper()
+	conn.SetWriteBuffer(4096)
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	data := make([]byte, 64<<10)
+	raw.Control(func(fd uintptr) {
+		for err == nil {
+			_, err = unix.Write(int(fd), data)
+		}
+	})
+	if err != unix.EAGAIN {
+		t.Fatal(err)
+	}
+}
+
+// see returns when the connection from local to remote is in state. The kernel
+// changes it while the other side's system call runs, or just after.
+func see(t testing.TB, local, remote net.Addr, state State) {
+	t.Helper()
+	var got []Socket
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); runtime.Gosched() {
+		got = got[:0]
+		for _, s := range Sockets(t) {
+			if s.Local.String() == local.String() && s.Remote.String() == remote.String() {
+				got = append(got, s)
+			}
+		}
+		if len(got) == 1 && got[0].State == state {
+			return
+		}
+	}
+	t.Fatalf("connection %v - %v is not in %v but %v", local, remote, state, got)
+}
+
+// A Socket is a line of /proc/net/tcp or tcp6. IPv4-mapped addresses are
+// unmapped.
+type Socket struct {
+	Local, Remote netip.AddrPort
+	State         State
+}
+
+// Sockets returns the TCP sockets of the calling thread's network namespace.
+func Sockets(t testing.TB) []Socket {
+	t.Helper()
+	var sockets []Socket
+	for _, name := range []string{"tcp", "tcp6"} {
+		f, err := os.Open("/proc/thread-self/net/" + name)
+		if os.IsNotExist(err) {
+			continue // no IPv6
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		lines := bufio.NewScanner(f)
+		lines.Scan() // the heading
+		for lines.Scan() {
+			fields := strings.Fields(lines.Text())
+			local, err1 := parseAddr(fields[1])
+			remote, err2 := parseAddr(fields[2])
+			state, err3 := strconv.ParseUint(fields[3], 16, 8)
+			if err1 != nil || err2 != nil || err3 != nil {
+				t.Fatalf("%s: %q", f.Name(), lines.Text())
+			}
+			sockets = append(sockets, Socket{local, remote, State(state)})
+		}
+		if err := lines.Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return sockets
+}
+
+// parseAddr reads an address as the kernel prints it: 32-bit words in the
+// host's byte order, then the port.
+func parseAddr(s string) (netip.AddrPort, error) {
+	host, port, _ := strings.Cut(s, ":")
+	words, err := hex.DecodeString(host)
+	if err != nil {
+		return netip.AddrPort{}, err
+	}
+	ip := make([]byte, len(words))
+	for i := 0; i+4 <= len(words); i += 4 {
+		binary.NativeEndian.PutUint32(ip[i:], binary.BigEndian.Uint32(words[i:]))
+	}
+	addr, ok := netip.AddrFromSlice(ip)
+	number, err := strconv.ParseUint(port, 16, 16)
+	if err != nil || !ok {
+		return netip.AddrPort{}, fmt.Errorf("not an address: %q", s)
+	}
+	return netip.AddrPortFrom(addr.Unmap(), uint16(number)), nil
+}

@@ -1,0 +1,22 @@
+//go:build !(aix || darwin || dragonfly || freebsd || linux || netbsd || openbsd || solaris || windows)
+
+package reuse
+
+import (
+	"errors"
+	"syscall"
+)
+
+// Plan 9, js and wasip1 have no socket options; package net ignores hooks there.
+const (
+	supported = Mode(0)
+	balances  = false
+)
+
+func setAddr(syscall.RawConn, bool) error { return errors.ErrUnsupported }
+
+func setPort(syscall.RawConn) error { return errors.ErrUnsupported }
+
+func hasAddr(syscall.RawConn) (bool, error) { return false, errors.ErrUnsupported }
+
+func inUse(error) bool { return false }

@@ -1,0 +1,132 @@
+//go:build darwin || dragonfly || freebsd || linux || netbsd || openbsd
+
+package reuse
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"runtime"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// errNotStale says that the file at a unix socket's address must stay.
+var errNotStale = errors.New("not a stale socket file")
+
+// removeStale returns nil if cause, the error of a listen on address, came from
+// a stale socket file and another try has a chance. Otherwise it returns the
+// error to report.
+func (m Mode) removeStale(network, address string, cause error) error {
+	var op *net.OpError
+	abstract := runtime.GOOS == "linux" && (strings.HasPrefix(address, "@") || strings.HasPrefix(address, "\x00"))
+	if m&Addr == 0 || !strings.HasPrefix(network, "unix") || abstract || !inUse(cause) || !errors.As(cause, &op) {
+		return cause
+	}
+	switch err := removeStaleFile(address); err {
+	case nil:
+		return nil
+	case errNotStale:
+		return cause
+	default:
+		failed := *op
+		failed.Err = fmt.Errorf("%w, and its stale socket file cannot be replaced: %w", op.Err, err)
+		return &failed
+	}
+}
+
+// removeStaleFile removes the socket file at path if no socket is bound to it,
+// and returns nil if the path is free afterwards.
+//
+// Between the look and the removal another starter could have replaced the file
+// by its own, so both happen under a lock. Who finds it taken has lost: its
+// holder is about to have the path.
+func removeStaleFile(path string) error {
+	if err := probe(path); err != nil {
+		return ignoreNotExist(err)
+	}
+	unlock, err := lock(path + ".reuse-lock")
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if err := probe(path); err != nil {
+		return ignoreNotExist(err)
+	}
+	// Not os.Remove, which removes an empty directory as well.
+	return ignoreNotExist(os.NewSyscallError("unlink", unix.Unlink(path)))
+}
+
+func ignoreNotExist(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// probe returns nil if path is a socket file that no socket is bound to,
+// errNotStale if it is anything else, or why it cannot tell.
+//
+// It does not disturb the owner. A datagram socket that connects is noticed by
+// nobody, and a socket of another type answers EPROTOTYPE, whether it listens
+// already or is only bound; ECONNREFUSED means that there is none (Linux:
+// unix_find_bsd; BSD: unp_connectat).
+func probe(path string) error {
+	info, err := os.Lstat(path)
+	if err != nil {
+		return err
+	}
+	if info.Mode().Type() != fs.ModeSocket {
+		return errNotStale
+	}
+	conn, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: path, Net: "unixgram"})
+	switch {
+	case err == nil:
+		conn.Close()
+		return errNotStale
+	case errors.Is(err, unix.EPROTOTYPE):
+		return errNotStale
+	case errors.Is(err, unix.ECONNREFUSED):
+		return nil
+	}
+	return err
+}
+
+// lock creates and locks the file at path. It returns errNotStale if another
+// process or goroutine has it. The lock ends with its holder, so a file that a
+// killed process left is taken over.
+func lock(path string) (unlock func(), err error) {
+	for {
+		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o600)
+		if err != nil {
+			return nil, err
+		}
+		unlock := func() {
+			os.Remove(path)
+			f.Close()
+		}
+		opened, err := f.Stat()
+		if err == nil && (!opened.Mode().IsRegular() || opened.Size() != 0) {
+			err = fmt.Errorf("%s is not this package's lock file", path)
+		}
+		if err == nil {
+			err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+			if err == unix.EWOULDBLOCK {
+				err = errNotStale
+			}
+		}
+		if err != nil {
+			f.Close()
+			return nil, err
+		}
+		// The former holder may have removed the file in the meantime: a
+		// lock on a file that is not at path any more keeps nobody out.
+		if now, err := os.Lstat(path); err == nil && os.SameFile(opened, now) {
+			return unlock, nil
+		}
+		f.Close()
+	}
+}
