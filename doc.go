@@ -23,9 +23,9 @@
 // always has: Listen("tcp", …) and net.Listen("tcp", …) make the same system
 // calls, and Addr alone is no reason to import this package for a TCP listener
 // in Go. What net does not do: share a port (Port), replace a stale unix socket
-// file, bind a client's or a raw socket with SO_REUSEADDR, or keep others off a
-// UDP port that was bound with it. On Windows net sets nothing, and an
-// immediate rebind needs nothing.
+// file, bind a client's socket with SO_REUSEADDR, or keep others off a UDP port
+// that was bound with it. On Windows net sets nothing, and an immediate rebind
+// needs nothing.
 //
 // # Systems
 //

@@ -138,7 +138,8 @@ func (m Mode) Listen(network, address string) (net.Listener, error) {
 // SO_REUSEPORT alone, which on Linux keeps other users out.
 //
 // unixgram: a stale socket file is replaced with Addr, as in [Mode.Listen].
-// ip: Addr sets SO_REUSEADDR. For both, Port is errors.ErrUnsupported.
+// ip: Addr sets SO_REUSEADDR, which raw sockets have on Linux from the start. For
+// both, Port is errors.ErrUnsupported.
 func (m Mode) ListenPacket(network, address string) (net.PacketConn, error) {
 	if err := m.check(network); err != nil {
 		return nil, &net.OpError{Op: "listen", Net: network, Err: err}

@@ -22,8 +22,7 @@ var errNotStale = errors.New("not a stale socket file")
 // error to report.
 func (m Mode) removeStale(network, address string, cause error) error {
 	var op *net.OpError
-	abstract := runtime.GOOS == "linux" && (strings.HasPrefix(address, "@") || strings.HasPrefix(address, "\x00"))
-	if m&Addr == 0 || !strings.HasPrefix(network, "unix") || abstract || !inUse(cause) || !errors.As(cause, &op) {
+	if m&Addr == 0 || !strings.HasPrefix(network, "unix") || !hasFile(address) || !inUse(cause) || !errors.As(cause, &op) {
 		return cause
 	}
 	switch err := removeStaleFile(address); err {
@@ -33,9 +32,15 @@ func (m Mode) removeStale(network, address string, cause error) error {
 		return cause
 	default:
 		failed := *op
-		failed.Err = fmt.Errorf("%w, and its stale socket file cannot be replaced: %w", op.Err, err)
+		failed.Err = fmt.Errorf("%w, and its socket file cannot be replaced: %w", op.Err, err)
 		return &failed
 	}
+}
+
+// hasFile reports whether a unix socket's address is the name of a file. Abstract
+// addresses of Linux are not, which begin with a NUL; package net takes @ for it.
+func hasFile(address string) bool {
+	return !strings.Contains(address, "\x00") && (runtime.GOOS != "linux" || !strings.HasPrefix(address, "@"))
 }
 
 // removeStaleFile removes the socket file at path if no socket is bound to it,
@@ -71,9 +76,10 @@ func ignoreNotExist(err error) error {
 // errNotStale if it is anything else, or why it cannot tell.
 //
 // It does not disturb the owner. A datagram socket that connects is noticed by
-// nobody, and a socket of another type answers EPROTOTYPE, whether it listens
-// already or is only bound; ECONNREFUSED means that there is none (Linux:
-// unix_find_bsd; BSD: unp_connectat).
+// nobody. An owner of another type answers EPROTOTYPE, whether it listens
+// already or is only bound, and one that is connected to somebody else EPERM.
+// ECONNREFUSED means that there is none (Linux: unix_dgram_connect; BSD:
+// unp_connectat).
 func probe(path string) error {
 	info, err := os.Lstat(path)
 	if err != nil {
@@ -87,7 +93,7 @@ func probe(path string) error {
 	case err == nil:
 		conn.Close()
 		return errNotStale
-	case errors.Is(err, unix.EPROTOTYPE):
+	case errors.Is(err, unix.EPROTOTYPE), errors.Is(err, unix.EPERM):
 		return errNotStale
 	case errors.Is(err, unix.ECONNREFUSED):
 		return nil

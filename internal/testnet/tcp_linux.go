@@ -96,7 +96,7 @@ func Leave(t testing.TB, ln net.Listener, dial string, state State) {
 	case LastAck:
 		fill(t, server)
 		client.CloseWrite()
-		see(t, client.RemoteAddr(), client.LocalAddr(), CloseWait)
+		See(t, client.RemoteAddr(), client.LocalAddr(), CloseWait)
 		server.Close()
 	case Closing: // both close, and neither sees the other's acknowledgment
 		fill(t, server)
@@ -105,7 +105,7 @@ func Leave(t testing.TB, ln net.Listener, dial string, state State) {
 	default:
 		t.Fatalf("cannot leave a connection in %v", state)
 	}
-	see(t, client.RemoteAddr(), client.LocalAddr(), state)
+	See(t, client.RemoteAddr(), client.LocalAddr(), state)
 }
 
 // fill writes to conn until nothing more fits in.
@@ -127,9 +127,9 @@ func fill(t testing.TB, conn *net.TCPConn) {
 	}
 }
 
-// see returns when the connection from local to remote is in state. The kernel
+// See returns when the connection from local to remote is in state. The kernel
 // changes it while the other side's system call runs, or just after.
-func see(t testing.TB, local, remote net.Addr, state State) {
+func See(t testing.TB, local, remote net.Addr, state State) {
 	t.Helper()
 	var got []Socket
 	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); runtime.Gosched() {

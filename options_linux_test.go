@@ -1,0 +1,182 @@
+package reuse_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"strings"
+	"syscall"
+	"testing"
+
+	"example.com/reuse"
+	"golang.org/x/sys/unix"
+)
+
+// TestOptions reads the options back from the sockets.
+func TestOptions(t *testing.T) {
+	const A, P = addrOption, portOption
+	ctx := context.Background()
+	packet := func(pc net.PacketConn, err error) (io.Closer, error) { return pc, err }
+	listener := func(ln net.Listener, err error) (io.Closer, error) { return ln, err }
+	conn := func(c net.Conn, err error) (io.Closer, error) { return c, err }
+	local := map[string]net.Addr{
+		"tcp": &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)},
+		"udp": &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)},
+	}
+	peer, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer peer.Close()
+	dialer := func(network string, control reuse.ControlFunc) *net.Dialer {
+		return &net.Dialer{LocalAddr: local[network[:3]], Control: control}
+	}
+
+	type want map[reuse.Mode]reuseOptions
+	tests := []struct {
+		name              string
+		open              func(m reuse.Mode, network, address string) (io.Closer, error)
+		networks, address string
+		want              want
+	}{
+		{"Listen", func(m reuse.Mode, n, a string) (io.Closer, error) { return listener(m.Listen(n, a)) },
+			"tcp tcp4", "127.0.0.1:0", want{0: A, reuse.Addr: A, reuse.Port: A + P, reuse.Addr | reuse.Port: A + P}},
+		{"Listen", func(m reuse.Mode, n, a string) (io.Closer, error) { return listener(m.Listen(n, a)) },
+			"tcp tcp6", "[::1]:0", want{0: A, reuse.Addr: A, reuse.Port: A + P}},
+		{"ListenPacket", func(m reuse.Mode, n, a string) (io.Closer, error) { return packet(m.ListenPacket(n, a)) },
+			"udp udp4", "127.0.0.1:0", want{0: 0, reuse.Addr: 0, reuse.Port: P, reuse.Addr | reuse.Port: P}},
+		{"ListenPacket", func(m reuse.Mode, n, a string) (io.Closer, error) { return packet(m.ListenPacket(n, a)) },
+			"udp udp4", "127.0.0.1:" + ownPort(), want{0: 0, reuse.Addr: 0, reuse.Port: P, reuse.Addr | reuse.Port: P}},
+		{"ListenPacket", func(m reuse.Mode, n, a string) (io.Closer, error) { return packet(m.ListenPacket(n, a)) },
+			"udp udp4", "224.0.0.1:" + ownPort(), want{0: A, reuse.Addr: A, reuse.Port: A + P}},
+		{"ListenPacket", func(m reuse.Mode, n, a string) (io.Closer, error) { return packet(m.ListenPacket(n, a)) },
+			"ip4:icmp ip:1", "127.0.0.1", want{0: A, reuse.Addr: A}}, // inet_create sets it on raw sockets
+		{"ListenPacket", func(m reuse.Mode, n, a string) (io.Closer, error) { return packet(m.ListenPacket(n, a)) },
+			"unixgram", "@reuse-options", want{0: 0, reuse.Addr: 0}},
+		{"Listen", func(m reuse.Mode, n, a string) (io.Closer, error) { return listener(m.Listen(n, a)) },
+			"unix unixpacket", "@reuse-options", want{0: A, reuse.Addr: A}}, // package net sets it, without effect
+
+		{"ListenConfig.Listen", func(m reuse.Mode, n, a string) (io.Closer, error) {
+			return listener(m.ListenConfig().Listen(ctx, n, a))
+		}, "tcp", "127.0.0.1:0", want{0: A, reuse.Addr: A, reuse.Port: A + P, reuse.Addr | reuse.Port: A + P}},
+		{"ListenConfig.Listen", func(m reuse.Mode, n, a string) (io.Closer, error) {
+			return listener(m.ListenConfig().Listen(ctx, n, a))
+		}, "unix", "@reuse-options", want{0: A, reuse.Addr: A}},
+		{"ListenConfig.ListenPacket", func(m reuse.Mode, n, a string) (io.Closer, error) {
+			return packet(m.ListenConfig().ListenPacket(ctx, n, a))
+		}, "udp", "127.0.0.1:0", want{0: 0, reuse.Addr: A, reuse.Port: P, reuse.Addr | reuse.Port: A + P}},
+
+		// The control for these is the zero Mode, without any option.
+		{"Dialer.Control", func(m reuse.Mode, n, a string) (io.Closer, error) {
+			return conn(dialer(n, m.Control).Dial(n, a))
+		}, "tcp", peer.Addr().String(), want{0: 0, reuse.Addr: A, reuse.Port: A + P}},
+		{"Dialer.Control", func(m reuse.Mode, n, a string) (io.Closer, error) {
+			return conn(dialer(n, m.Control).Dial(n, a))
+		}, "udp", peer.Addr().String(), want{0: 0, reuse.Addr: A, reuse.Port: P, reuse.Addr | reuse.Port: A + P}},
+		{"Dialer.Control with With", func(m reuse.Mode, n, a string) (io.Closer, error) {
+			return conn(dialer(n, m.With(m.Control, m.Control)).Dial(n, a))
+		}, "tcp", peer.Addr().String(), want{0: 0, reuse.Addr: A, reuse.Port: A + P}},
+	}
+	for _, test := range tests {
+		for _, network := range strings.Fields(test.networks) {
+			for m, want := range test.want {
+				t.Run(test.name+"/"+network+"/"+test.address+"/"+m.String(), func(t *testing.T) {
+					sock, err := test.open(m, network, test.address)
+					if errors.Is(err, syscall.EPERM) && strings.HasPrefix(network, "ip") {
+						t.Skip("raw sockets need root: ", err)
+					}
+					if err != nil {
+						t.Fatal(err)
+					}
+					defer sock.Close()
+					if got := options(t, sock); got != want {
+						t.Errorf("options %v, want %v", got, want)
+					}
+				})
+			}
+		}
+	}
+}
+
+// Port turns Multipath TCP off, and the zero Mode and Addr leave it to net.
+func TestProtocol(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	of := map[reuse.Mode]int{0: sockopt(t, ln, unix.SO_PROTOCOL), reuse.Port: unix.IPPROTO_TCP}
+	of[reuse.Addr] = of[0]
+	if of[0] == unix.IPPROTO_TCP {
+		t.Log("package net uses no Multipath TCP here")
+	}
+	for m, want := range of {
+		for _, listen := range []func(network, address string) (net.Listener, error){
+			m.Listen,
+			func(network, address string) (net.Listener, error) {
+				return m.ListenConfig().Listen(t.Context(), network, address)
+			},
+		} {
+			ln, err := listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := sockopt(t, ln, unix.SO_PROTOCOL); got != want {
+				t.Errorf("%v: protocol %d, want %d", m, got, want)
+			}
+			ln.Close()
+		}
+	}
+}
+
+// Where one UDP socket with SO_REUSEADDR is, Addr has to bind with it, and seals
+// the port again; a socket for a multicast address stays open.
+func TestSealed(t *testing.T) {
+	for _, test := range []struct {
+		address string
+		mode    reuse.Mode
+		want    reuseOptions
+	}{
+		{"127.0.0.1:0", reuse.Addr, noOption},
+		{":0", reuse.Addr, noOption},
+		{"[::1]:0", reuse.Addr, noOption},
+		{"127.0.0.1:0", reuse.Addr | reuse.Port, portOption},
+		{"224.0.0.1:" + ownPort(), reuse.Addr, addrOption},
+	} {
+		t.Run(test.address+"/"+test.mode.String(), func(t *testing.T) {
+			former := net.ListenConfig{Control: addrOption.control}
+			there, err := former.ListenPacket(t.Context(), "udp", test.address)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer there.Close()
+			address := there.LocalAddr().String()
+			if test.want != addrOption { // the control
+				_, err := net.ListenPacket("udp", address)
+				wantInUse(t, "net.ListenPacket", err)
+			} else {
+				address = test.address
+			}
+			pc, err := test.mode.ListenPacket("udp", address)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer pc.Close()
+			if got := options(t, pc); got != test.want {
+				t.Errorf("options %v, want %v", got, test.want)
+			}
+			third, err := former.ListenPacket(t.Context(), "udp", address)
+			if test.want == addrOption {
+				if err != nil {
+					t.Errorf("another member of the multicast group: %v", err)
+				}
+			} else {
+				wantInUse(t, "SO_REUSEADDR on top", err)
+			}
+			if err == nil {
+				third.Close()
+			}
+		})
+	}
+}

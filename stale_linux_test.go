@@ -1,0 +1,119 @@
+package reuse_test
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"os"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"example.com/reuse"
+	"example.com/reuse/internal/testnet"
+)
+
+// A path that this user may not write to stays, and the error says why.
+func TestStaleNotPermitted(t *testing.T) {
+	t.Chdir(t.TempDir())
+	leaveStale(t, "unix", "socket")
+	for name, mode := range map[string]os.FileMode{"socket": 0o777, ".": 0o555} {
+		if err := os.Chmod(name, mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Cleanup(func() { os.Chmod(".", 0o700) })
+	uid := os.Getuid()
+	if uid == 0 {
+		uid = nobody
+	}
+	testnet.As(t, uid, func() {
+		_, err := reuse.Listen("unix", "socket")
+		wantInUse(t, "listen", err)
+		if !errors.Is(err, fs.ErrPermission) || !strings.Contains(err.Error(), "socket.reuse-lock") {
+			t.Errorf("%v, want also what is not permitted", err)
+		}
+	})
+	if files := names(t); !slices.Equal(files, []string{"socket"}) {
+		t.Errorf("files %q", files)
+	}
+}
+
+// An abstract address has no file, so nothing of it can be stale. A file of the
+// same name is another address.
+func TestAbstract(t *testing.T) {
+	t.Chdir(t.TempDir())
+	leaveStale(t, "unix", "@reuse-abstract")
+	ln, err := reuse.Listen("unix", "@reuse-abstract")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	for _, address := range []string{"@reuse-abstract", "\x00reuse-abstract"} {
+		_, err = reuse.Listen("unix", address)
+		wantInUse(t, "again", err)
+	}
+}
+
+// starter is a process that wants the socket file args[0], as soon as it reads a
+// line, until its input ends.
+func starter(args []string) error {
+	in := bufio.NewReader(os.Stdin)
+	fmt.Println("ready")
+	if _, err := in.ReadString('\n'); err != nil {
+		return err
+	}
+	ln, err := reuse.Listen("unix", args[0])
+	switch {
+	case err == nil:
+		defer ln.Close()
+		fmt.Println("won")
+	case errors.Is(err, syscall.EADDRINUSE):
+		fmt.Println("EADDRINUSE")
+	default:
+		return err
+	}
+	_, err = io.Copy(io.Discard, in)
+	return err
+}
+
+// The same as TestStarters with processes.
+func TestStarterProcesses(t *testing.T) {
+	t.Chdir(t.TempDir())
+	leaveStale(t, "unix", "socket")
+	processes := make([]*testnet.Process, 100)
+	for i := range processes {
+		processes[i] = testnet.Start(t, os.Getuid(), "starter", "socket")
+	}
+	for _, p := range processes {
+		if got := p.Line(t); got != "ready" {
+			t.Fatalf("the process says %q", got)
+		}
+	}
+	for _, p := range processes {
+		fmt.Fprintln(p.In)
+	}
+	outcomes := map[string]int{}
+	for _, p := range processes {
+		outcomes[p.Line(t)]++
+	}
+	if outcomes["won"] != 1 || outcomes["EADDRINUSE"] != len(processes)-1 {
+		t.Errorf("outcomes: %v", outcomes)
+	}
+	reachable(t, "unix", "socket")
+	for _, p := range processes {
+		p.In.Close()
+	}
+	for _, p := range processes {
+		if err := p.Wait(); err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := net.Dial("unix", "socket"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("after all have gone: %v", err)
+	}
+}
