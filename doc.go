@@ -35,7 +35,7 @@
 //	DragonFly          SO_REUSEADDR     SO_REUSEPORT, spreads load    replaced
 //	macOS, NetBSD,     SO_REUSEADDR     SO_REUSEPORT, does not        replaced
 //	OpenBSD
-//	AIX                SO_REUSEADDR     SO_REUSEPORT, does not        as package net
+//	AIX                SO_REUSEADDR     SO_REUSEPORT, newer ones do   as package net
 //	Solaris, illumos   SO_REUSEADDR     errors.ErrUnsupported         as package net
 //	Windows            needs nothing    errors.ErrUnsupported         as package net
 //	Plan 9, js, wasip1 errors.ErrUnsupported

@@ -3,6 +3,10 @@ package reuse
 import (
 	"errors"
 	"net"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
@@ -27,11 +31,19 @@ func TestUnknownOption(t *testing.T) {
 	if err := setOption(c, unix.SO_REUSEADDR, "SO_REUSEADDR", 1); err != nil {
 		t.Errorf("after a failure: %v", err)
 	}
+	setOption(c, 9999, "SO_NONE", 1)
+	if err := setOption(noSocket{}, unix.SO_REUSEADDR, "SO_REUSEADDR", 1); err != nil {
+		t.Errorf("the error of another call: %v", err)
+	}
 	pc.Close()
 	if err := setOption(c, unix.SO_REUSEADDR, "SO_REUSEADDR", 1); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("on a closed socket: %v, want net.ErrClosed", err)
 	}
 }
+
+type noSocket struct{ syscall.RawConn }
+
+func (noSocket) Control(func(uintptr)) error { return nil }
 
 // A bound socket that cannot be adjusted is closed.
 func TestAdjustFails(t *testing.T) {
@@ -47,4 +59,53 @@ func TestAdjustFails(t *testing.T) {
 	if err := pc.Close(); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("the socket is still open: %v", err)
 	}
+}
+
+// A socket for a multicast address keeps SO_REUSEADDR also on the second try,
+// which it gets only if the first was refused by somebody who has gone since.
+func TestSealedMulticast(t *testing.T) {
+	for address, want := range map[string]bool{"224.0.0.1:0": true, "127.0.0.1:0": false} {
+		pc, err := Addr.listenSealed("udp", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer pc.Close()
+		c, err := pc.(syscall.Conn).SyscallConn()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := hasAddr(c); got != want || err != nil {
+			t.Errorf("%s: SO_REUSEADDR %v, %v, want %v", address, got, err, want)
+		}
+	}
+}
+
+// One has the lock at a time, although each removes its file.
+func TestLock(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "lock")
+	var holders, had atomic.Int32
+	var wg sync.WaitGroup
+	for range 64 {
+		wg.Go(func() {
+			for range 300 {
+				unlock, err := lock(path)
+				if err == errNotStale {
+					continue
+				}
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if n := holders.Add(1); n != 1 {
+					t.Errorf("%d have the lock", n)
+				}
+				runtime.Gosched()
+				had.Add(1)
+				holders.Add(-1)
+				unlock()
+			}
+		})
+	}
+	wg.Wait()
+	t.Logf("locked %d times", had.Load())
 }

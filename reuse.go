@@ -79,7 +79,7 @@ func (m Mode) String() string {
 
 // Balances reports whether the kernel spreads connections and datagrams over
 // sockets that share a port through [Port]: on Linux (3.9), FreeBSD (12) and
-// DragonFly. Elsewhere one of the sockets gets them all, or Port is not
+// DragonFly (3.6). Elsewhere one of the sockets can get them all, or Port is not
 // supported.
 func Balances() bool { return balances }
 
@@ -236,8 +236,6 @@ func (m Mode) With(next ...ControlFunc) ControlFunc {
 // to refuse.
 func (m Mode) check(network string) error {
 	switch {
-	case m&^(Addr|Port) != 0:
-		return fmt.Errorf("unknown reuse mode %v: %w", m, errors.ErrUnsupported)
 	case m&^supported != 0:
 		return fmt.Errorf("reuse mode %v on this system: %w", m&^supported, errors.ErrUnsupported)
 	case m&Port != 0 && (strings.HasPrefix(network, "unix") || strings.HasPrefix(network, "ip")):

@@ -9,7 +9,7 @@ import (
 )
 
 // 4.4BSD's SO_REUSEPORT shares the port but gives all connections to one of the
-// sockets. DragonFly spreads them.
+// sockets. DragonFly spreads them, and AIX from 7.2.5 on.
 const (
 	supported = Addr | Port
 	balances  = runtime.GOOS == "dragonfly"

@@ -1,6 +1,7 @@
 package reuse
 
-// Also illumos. Neither has SO_REUSEPORT in all supported releases.
+// Also illumos, which lacks SO_REUSEPORT. Solaris has it since 11.4, but package
+// unix does not.
 const (
 	supported = Addr
 	balances  = false

@@ -47,7 +47,7 @@ func TestStaleNotPermitted(t *testing.T) {
 // same name is another address.
 func TestAbstract(t *testing.T) {
 	t.Chdir(t.TempDir())
-	leaveStale(t, "unix", "@reuse-abstract")
+	leaveStale(t, "unix", "./@reuse-abstract")
 	ln, err := reuse.Listen("unix", "@reuse-abstract")
 	if err != nil {
 		t.Fatal(err)
@@ -56,6 +56,9 @@ func TestAbstract(t *testing.T) {
 	for _, address := range []string{"@reuse-abstract", "\x00reuse-abstract"} {
 		_, err = reuse.Listen("unix", address)
 		wantInUse(t, "again", err)
+	}
+	if files := names(t); !slices.Equal(files, []string{"@reuse-abstract"}) {
+		t.Errorf("files %q", files)
 	}
 }
 
@@ -115,5 +118,22 @@ func TestStarterProcesses(t *testing.T) {
 	}
 	if _, err := net.Dial("unix", "socket"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("after all have gone: %v", err)
+	}
+}
+
+// Replacing a file leaves no descriptor open.
+func TestStaleLeak(t *testing.T) {
+	t.Chdir(t.TempDir())
+	before := descriptors(t)
+	for range 100 {
+		leaveStale(t, "unix", "socket")
+		ln, err := reuse.Listen("unix", "socket")
+		if err != nil {
+			t.Fatal(err)
+		}
+		ln.Close()
+	}
+	if after := descriptors(t); after != before {
+		t.Errorf("%d descriptors, before %d", after, before)
 	}
 }

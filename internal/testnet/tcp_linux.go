@@ -129,13 +129,16 @@ func fill(t testing.TB, conn *net.TCPConn) {
 
 // See returns when the connection from local to remote is in state. The kernel
 // changes it while the other side's system call runs, or just after.
+//
+// It goes by the two ports. An emulator of another architecture shows the
+// host's addresses, in the host's byte order.
 func See(t testing.TB, local, remote net.Addr, state State) {
 	t.Helper()
 	var got []Socket
 	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); runtime.Gosched() {
 		got = got[:0]
 		for _, s := range Sockets(t) {
-			if s.Local.String() == local.String() && s.Remote.String() == remote.String() {
+			if s.Local.Port() == port(local) && s.Remote.Port() == port(remote) {
 				got = append(got, s)
 			}
 		}
@@ -145,6 +148,8 @@ func See(t testing.TB, local, remote net.Addr, state State) {
 	}
 	t.Fatalf("connection %v - %v is not in %v but %v", local, remote, state, got)
 }
+
+func port(addr net.Addr) uint16 { return addr.(*net.TCPAddr).AddrPort().Port() }
 
 // A Socket is a line of /proc/net/tcp or tcp6. IPv4-mapped addresses are
 // unmapped.
