@@ -20,10 +20,7 @@ func TestUnknownOption(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer pc.Close()
-	c, err := pc.(syscall.Conn).SyscallConn()
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := rawConn(t, pc)
 	err = setOption(c, 9999, "SO_NONE", 1)
 	if !errors.Is(err, errors.ErrUnsupported) || !errors.Is(err, unix.ENOPROTOOPT) {
 		t.Errorf("%v, want ENOPROTOOPT and errors.ErrUnsupported", err)
@@ -39,6 +36,15 @@ func TestUnknownOption(t *testing.T) {
 	if err := setOption(c, unix.SO_REUSEADDR, "SO_REUSEADDR", 1); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("on a closed socket: %v, want net.ErrClosed", err)
 	}
+}
+
+func rawConn(t testing.TB, pc net.PacketConn) syscall.RawConn {
+	t.Helper()
+	c, err := pc.(syscall.Conn).SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
 }
 
 type noSocket struct{ syscall.RawConn }
@@ -70,10 +76,7 @@ func TestSealedMulticast(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer pc.Close()
-		c, err := pc.(syscall.Conn).SyscallConn()
-		if err != nil {
-			t.Fatal(err)
-		}
+		c := rawConn(t, pc)
 		if got, err := hasAddr(c); got != want || err != nil {
 			t.Errorf("%s: SO_REUSEADDR %v, %v, want %v", address, got, err, want)
 		}
