@@ -1,0 +1,216 @@
+package sockdiag
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// A Conn is a netlink socket. It sees the network namespace of the thread that
+// opened it. It is not safe for concurrent use.
+type Conn struct {
+	fd  int
+	seq uint32
+	buf []byte
+}
+
+// silence is how long the kernel may take for the next part of an answer. It
+// computes it within the system call, in microseconds per thousand sockets.
+const silence = 2 * time.Second
+
+// Open opens a Conn. Where the kernel has no sock_diag the error is of a kind
+// that [Missing] recognizes, here or at the first request.
+func Open() (*Conn, error) {
+	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_SOCK_DIAG)
+	if err != nil {
+		return nil, os.NewSyscallError("socket NETLINK_SOCK_DIAG", err)
+	}
+	timeout := unix.NsecToTimeval(int64(silence))
+	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &timeout); err != nil {
+		unix.Close(fd)
+		return nil, os.NewSyscallError("setsockopt SO_RCVTIMEO", err)
+	}
+	return &Conn{fd: fd, buf: make([]byte, 64<<10)}, nil
+}
+
+// Close closes the socket.
+func (c *Conn) Close() error { return os.NewSyscallError("close", unix.Close(c.fd)) }
+
+// Missing reports whether err says that sock_diag, or the part of it that was
+// asked, is not to be had: not built in, the module not loaded, an emulated
+// kernel, or forbidden by a seccomp filter.
+func Missing(err error) bool {
+	for _, errno := range []error{
+		unix.ENOENT,          // no handler: tcp_diag, udp_diag or unix_diag is not loaded
+		unix.EPROTONOSUPPORT, // no NETLINK_SOCK_DIAG: gVisor, qemu-user
+		unix.EAFNOSUPPORT,    // no netlink
+		unix.EINVAL,          // no sock_diag in the netlink family's place (before 3.3)
+		unix.EOPNOTSUPP,
+		unix.ENOSYS,
+		unix.EPERM,
+		unix.EACCES,
+	} {
+		if errors.Is(err, errno) {
+			return true
+		}
+	}
+	return false
+}
+
+// A Request selects sockets.
+type Request struct {
+	Protocol   uint8  // unix.IPPROTO_TCP or unix.IPPROTO_UDP
+	Family     uint8  // unix.AF_INET or unix.AF_INET6; 0 both
+	States     States // 0 means AnyState
+	LocalPort  uint16 // 0 any
+	RemotePort uint16 // 0 any
+}
+
+// Sockets returns the sockets that r selects. The kernel walks through all it
+// has in those states, and sends those on the port.
+func (c *Conn) Sockets(ctx context.Context, r Request) ([]Socket, error) {
+	if r.States == 0 {
+		r.States = AnyState
+	}
+	families := []uint8{r.Family}
+	if r.Family == 0 {
+		families = []uint8{unix.AF_INET, unix.AF_INET6}
+	}
+	var sockets []Socket
+	for _, family := range families {
+		body := make([]byte, sizeInetRequest)
+		body[0], body[1] = family, r.Protocol
+		binary.NativeEndian.PutUint32(body[4:], uint32(r.States))
+		binary.BigEndian.PutUint16(body[8:], r.LocalPort)
+		binary.BigEndian.PutUint16(body[10:], r.RemotePort)
+		err := c.ask(ctx, unix.NLM_F_DUMP, body, func(body reader) error {
+			s, err := parseInet(body, r.Protocol)
+			// The kernel lists requests for connections with their
+			// listener, before 4.4 without a look at the ports.
+			if err == nil && (r.LocalPort == 0 || r.LocalPort == s.Local.Port()) &&
+				(r.RemotePort == 0 || r.RemotePort == s.Remote.Port()) {
+				sockets = append(sockets, s)
+			}
+			return err
+		})
+		if err != nil {
+			return nil, fmt.Errorf("sock_diag dump of protocol %d, family %d: %w", r.Protocol, family, err)
+		}
+	}
+	return sockets, nil
+}
+
+// Lookup returns the present state of a socket that Sockets returned. The error
+// is unix.ENOENT or unix.ESTALE if it is not there any more.
+func (c *Conn) Lookup(ctx context.Context, s Socket) (Socket, error) {
+	body := make([]byte, sizeInetRequest)
+	body[0], body[1] = s.Family, s.Protocol
+	binary.NativeEndian.PutUint32(body[4:], uint32(AnyState))
+	binary.BigEndian.PutUint16(body[8:], s.Local.Port())
+	binary.BigEndian.PutUint16(body[10:], s.Remote.Port())
+	putAddr(body[12:28], s.Family, s.Local.Addr())
+	putAddr(body[28:44], s.Family, s.Remote.Addr())
+	binary.NativeEndian.PutUint32(body[44:], s.Interface)
+	binary.NativeEndian.PutUint32(body[48:], uint32(s.Cookie))
+	binary.NativeEndian.PutUint32(body[52:], uint32(s.Cookie>>32))
+	found := Socket{}
+	err := c.ask(ctx, 0, body, func(body reader) (err error) {
+		found, err = parseInet(body, s.Protocol)
+		return err
+	})
+	if err != nil {
+		return Socket{}, fmt.Errorf("sock_diag look-up of %v: %w", s.Local, err)
+	}
+	return found, nil
+}
+
+func putAddr(b []byte, family uint8, addr netip.Addr) {
+	if family == unix.AF_INET {
+		a := addr.As4()
+		copy(b, a[:])
+		return
+	}
+	a := addr.As16()
+	copy(b, a[:])
+}
+
+// UnixSockets returns all sockets of family AF_UNIX.
+func (c *Conn) UnixSockets(ctx context.Context) ([]UnixSocket, error) {
+	const show = 1<<attrUnixName | 1<<attrUnixFile | 1<<6 // UDIAG_SHOW_UID
+	body := make([]byte, sizeUnixRequest)
+	body[0] = unix.AF_UNIX
+	binary.NativeEndian.PutUint32(body[4:], uint32(AnyState))
+	binary.NativeEndian.PutUint32(body[12:], show)
+	var sockets []UnixSocket
+	err := c.ask(ctx, unix.NLM_F_DUMP, body, func(body reader) error {
+		s, err := parseUnix(body)
+		if err == nil {
+			sockets = append(sockets, s)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("sock_diag dump of unix sockets: %w", err)
+	}
+	return sockets, nil
+}
+
+// ask sends a request and calls f with each socket of the answer.
+func (c *Conn) ask(ctx context.Context, flags uint16, body []byte, f func(reader) error) error {
+	c.seq++
+	message := make([]byte, sizeHeader, sizeHeader+len(body))
+	binary.NativeEndian.PutUint32(message, uint32(sizeHeader+len(body)))
+	binary.NativeEndian.PutUint16(message[4:], unix.SOCK_DIAG_BY_FAMILY)
+	binary.NativeEndian.PutUint16(message[6:], unix.NLM_F_REQUEST|flags)
+	binary.NativeEndian.PutUint32(message[8:], c.seq)
+	message = append(message, body...)
+	kernel := &unix.SockaddrNetlink{Family: unix.AF_NETLINK}
+	if err := unix.Sendto(c.fd, message, 0, kernel); err != nil {
+		return os.NewSyscallError("sendto", err)
+	}
+	for {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		datagram, err := c.receive()
+		if err != nil {
+			return err
+		}
+		done, err := eachMessage(datagram, binary.NativeEndian, c.seq, func(kind uint16, body reader) error {
+			if kind != unix.SOCK_DIAG_BY_FAMILY {
+				return fmt.Errorf("%w: type %d", errMalformed, kind)
+			}
+			return f(body)
+		})
+		if done || err != nil {
+			return err
+		}
+	}
+}
+
+// receive returns the next datagram that the kernel sent.
+func (c *Conn) receive() ([]byte, error) {
+	for {
+		n, _, flags, from, err := unix.Recvmsg(c.fd, c.buf, nil, 0)
+		switch {
+		case err == unix.EINTR:
+			continue
+		case err == unix.EAGAIN:
+			return nil, fmt.Errorf("no answer of the kernel for %v: %w", silence, os.ErrDeadlineExceeded)
+		case err != nil:
+			return nil, os.NewSyscallError("recvmsg", err)
+		case flags&unix.MSG_TRUNC != 0:
+			return nil, fmt.Errorf("%w: longer than %d bytes", errMalformed, len(c.buf))
+		}
+		// Any process may send to a netlink socket; the kernel's port is 0.
+		if sender, ok := from.(*unix.SockaddrNetlink); ok && sender.Pid == 0 {
+			return c.buf[:n], nil
+		}
+	}
+}
