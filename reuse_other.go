@@ -20,3 +20,5 @@ func setPort(syscall.RawConn) error { return errors.ErrUnsupported }
 func hasAddr(syscall.RawConn) (bool, error) { return false, errors.ErrUnsupported }
 
 func inUse(error) bool { return false }
+
+func refusalOf(error) refusal { return 0 }

@@ -27,16 +27,24 @@ const silence = 2 * time.Second
 // Open opens a Conn. Where the kernel has no sock_diag the error is of a kind
 // that [Missing] recognizes, here or at the first request.
 func Open() (*Conn, error) {
-	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_SOCK_DIAG)
+	fd, err := open()
 	if err != nil {
-		return nil, os.NewSyscallError("socket NETLINK_SOCK_DIAG", err)
+		return nil, err
+	}
+	return &Conn{fd: fd, buf: make([]byte, 64<<10)}, nil
+}
+
+func open() (fd int, err error) {
+	fd, err = unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_SOCK_DIAG)
+	if err != nil {
+		return -1, os.NewSyscallError("socket NETLINK_SOCK_DIAG", err)
 	}
 	timeout := unix.NsecToTimeval(int64(silence))
 	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &timeout); err != nil {
 		unix.Close(fd)
-		return nil, os.NewSyscallError("setsockopt SO_RCVTIMEO", err)
+		return -1, os.NewSyscallError("setsockopt SO_RCVTIMEO", err)
 	}
-	return &Conn{fd: fd, buf: make([]byte, 64<<10)}, nil
+	return fd, nil
 }
 
 // Close closes the socket.
@@ -70,7 +78,11 @@ type Request struct {
 	States     States // 0 means AnyState
 	LocalPort  uint16 // 0 any
 	RemotePort uint16 // 0 any
+	Limit      int    // stop after so many sockets of each family; 0 never
 }
+
+// errEnough ends an answer.
+var errEnough = errors.New("enough")
 
 // Sockets returns the sockets that r selects. The kernel walks through all it
 // has in those states, and sends those on the port.
@@ -84,6 +96,7 @@ func (c *Conn) Sockets(ctx context.Context, r Request) ([]Socket, error) {
 	}
 	var sockets []Socket
 	for _, family := range families {
+		before := len(sockets)
 		body := make([]byte, sizeInetRequest)
 		body[0], body[1] = family, r.Protocol
 		binary.NativeEndian.PutUint32(body[4:], uint32(r.States))
@@ -97,9 +110,12 @@ func (c *Conn) Sockets(ctx context.Context, r Request) ([]Socket, error) {
 				(r.RemotePort == 0 || r.RemotePort == s.Remote.Port()) {
 				sockets = append(sockets, s)
 			}
+			if err == nil && r.Limit > 0 && len(sockets)-before == r.Limit {
+				err = errEnough
+			}
 			return err
 		})
-		if err != nil {
+		if err != nil && err != errEnough {
 			return nil, fmt.Errorf("sock_diag dump of protocol %d, family %d: %w", r.Protocol, family, err)
 		}
 	}
@@ -163,6 +179,22 @@ func (c *Conn) UnixSockets(ctx context.Context) ([]UnixSocket, error) {
 
 // ask sends a request and calls f with each socket of the answer.
 func (c *Conn) ask(ctx context.Context, flags uint16, body []byte, f func(reader) error) error {
+	complete, err := c.exchange(ctx, flags, body, f)
+	if complete {
+		return err
+	}
+	// The kernel is still answering, and would refuse the next request.
+	fd, failed := open()
+	if failed != nil {
+		return errors.Join(err, failed)
+	}
+	unix.Close(c.fd)
+	c.fd = fd
+	return err
+}
+
+// exchange is ask. It reports whether the answer was received to its end.
+func (c *Conn) exchange(ctx context.Context, flags uint16, body []byte, f func(reader) error) (complete bool, err error) {
 	c.seq++
 	message := make([]byte, sizeHeader, sizeHeader+len(body))
 	binary.NativeEndian.PutUint32(message, uint32(sizeHeader+len(body)))
@@ -172,15 +204,15 @@ func (c *Conn) ask(ctx context.Context, flags uint16, body []byte, f func(reader
 	message = append(message, body...)
 	kernel := &unix.SockaddrNetlink{Family: unix.AF_NETLINK}
 	if err := unix.Sendto(c.fd, message, 0, kernel); err != nil {
-		return os.NewSyscallError("sendto", err)
+		return true, os.NewSyscallError("sendto", err)
 	}
 	for {
 		if err := ctx.Err(); err != nil {
-			return err
+			return false, err
 		}
 		datagram, err := c.receive()
 		if err != nil {
-			return err
+			return false, err
 		}
 		done, err := eachMessage(datagram, binary.NativeEndian, c.seq, func(kind uint16, body reader) error {
 			if kind != unix.SOCK_DIAG_BY_FAMILY {
@@ -189,7 +221,7 @@ func (c *Conn) ask(ctx context.Context, flags uint16, body []byte, f func(reader
 			return f(body)
 		})
 		if done || err != nil {
-			return err
+			return done, err
 		}
 	}
 }

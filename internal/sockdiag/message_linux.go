@@ -72,8 +72,8 @@ func (r *reader) attributes(f func(kind uint16, value reader)) {
 }
 
 // eachMessage calls f with every message of the answer to request seq in a
-// datagram. It reports whether the answer is complete, and the error that the
-// kernel answered.
+// datagram. It reports whether that ends the answer, and the error of the kernel
+// or of f.
 func eachMessage(datagram []byte, order binary.ByteOrder, seq uint32, f func(kind uint16, body reader) error) (done bool, err error) {
 	r := reader{data: datagram, order: order}
 	for len(r.data) > 0 {
@@ -82,7 +82,7 @@ func eachMessage(datagram []byte, order binary.ByteOrder, seq uint32, f func(kin
 		r.u32() // the receiver's port
 		body := reader{data: r.padded(length - sizeHeader), order: order}
 		if r.short {
-			return true, errMalformed
+			return false, errMalformed
 		}
 		if of != seq {
 			continue // of an earlier request that was given up
@@ -104,7 +104,7 @@ func eachMessage(datagram []byte, order binary.ByteOrder, seq uint32, f func(kin
 			continue
 		}
 		if err := f(kind, body); err != nil {
-			return true, err
+			return false, err
 		}
 		if flags&unix.NLM_F_MULTI == 0 {
 			return true, nil
@@ -143,6 +143,9 @@ func parseInet(r reader, protocol uint8) (Socket, error) {
 	s.Local, s.Remote = addrPort(s.Family, local, localPort), addrPort(s.Family, remote, remotePort)
 	if !s.Local.IsValid() {
 		return Socket{}, fmt.Errorf("%w: family %d", errMalformed, s.Family)
+	}
+	if protocol == unix.IPPROTO_TCP && s.State == Close {
+		s.State = Bound // which the kernel has no number for in its answers
 	}
 	r.attributes(func(kind uint16, value reader) {
 		switch {

@@ -1,0 +1,248 @@
+package reuse
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+
+	"example.com/reuse/internal/sockdiag"
+	"golang.org/x/sys/unix"
+)
+
+// explain returns the explanation of a, or nil if there is none.
+func (a attempt) explain(ctx context.Context) *InUseError {
+	if a.path != "" {
+		return a.explainPath(ctx)
+	}
+	switch a.refusal {
+	case refusedInvalid:
+		return a.noZone()
+	case refusedNotPermitted:
+		return a.privileged()
+	case refusedNotAvailable:
+		if a.call != "connect" {
+			if e := a.tentative(); e != nil {
+				return e
+			}
+			return a.notLocal()
+		}
+		if a.local.Port() == 0 {
+			return a.exhausted(ctx)
+		}
+		return a.explainPort(ctx)
+	}
+	if a.local.Port() == 0 {
+		return a.exhausted(ctx)
+	}
+	return a.explainPort(ctx)
+}
+
+// tries is how often the port is looked at anew if sockets came or went.
+const tries = 3
+
+// explainPort explains why a port cannot be bound or, in a dial, connected from.
+func (a attempt) explainPort(ctx context.Context) *InUseError {
+	t := targetOf(a)
+	kernel := openKernel()
+	defer kernel.close()
+	for try := 1; ; try++ {
+		l := look{attempt: a, target: t, kernel: kernel, user: user()}
+		e := l.explain(ctx)
+		changed := l.changed(ctx)
+		if !changed || try == tries || ctx.Err() != nil {
+			if e != nil {
+				e.Changed = changed
+				e.Unseen = slices.Concat(kernel.unseen, l.unseen)
+				if ctx.Err() != nil {
+					e.Unseen = append(e.Unseen, "time was up: "+ctx.Err().Error())
+				}
+			}
+			return e
+		}
+	}
+}
+
+// user returns the id that the kernel takes for the owner of a new socket.
+func user() uint32 {
+	uid, _ := unix.SetfsuidRetUid(-1) // changes nothing
+	return uint32(uid)
+}
+
+// A look is one look at the port.
+type look struct {
+	attempt
+	target
+	*kernel
+	user uint32
+
+	live    []sockdiag.Socket // those that listen, and all of UDP
+	others  []sockdiag.Socket // connections, and what is bound only
+	groups  []*group          // of those that overlap
+	refused map[Mode]error    // what bind says with Addr, and with Addr|Port; nil for UDP
+	unseen  []string
+}
+
+// A kernel is asked for sockets, through netlink or, where that is missing,
+// procfs.
+type kernel struct {
+	conn   *sockdiag.Conn // nil without netlink
+	unseen []string
+}
+
+func openKernel() *kernel {
+	k := new(kernel)
+	conn, err := sockdiag.Open()
+	if err != nil {
+		k.missing(err)
+		return k
+	}
+	k.conn = conn
+	return k
+}
+
+func (k *kernel) close() {
+	if k.conn != nil {
+		k.conn.Close()
+	}
+}
+
+// missing turns to procfs.
+func (k *kernel) missing(err error) {
+	k.close()
+	k.conn = nil
+	k.unseen = append(k.unseen, fmt.Sprintf("cgroups, and sockets that are bound only: %v", err))
+}
+
+// sockets returns the sockets that r selects.
+func (k *kernel) sockets(ctx context.Context, r sockdiag.Request) ([]sockdiag.Socket, error) {
+	if k.conn != nil {
+		sockets, err := k.conn.Sockets(ctx, r)
+		if err == nil || !sockdiag.Missing(err) {
+			return sockets, err
+		}
+		k.missing(err)
+	}
+	return sockdiag.ReadProc(r)
+}
+
+// most is the number of connections that are looked at where a live socket has
+// the port: they are probably that one's.
+const most = 1000
+
+// explain looks once.
+func (l *look) explain(ctx context.Context) *InUseError {
+	if l.protocol == unix.IPPROTO_TCP {
+		l.refused = map[Mode]error{Addr: l.bind(Addr), Port: l.bind(Addr | Port)}
+		switch err := l.refused[Addr]; {
+		case err == nil, err == unix.EADDRINUSE:
+		case errors.Is(err, unix.EACCES):
+			return l.privileged()
+		case errors.Is(err, unix.EADDRNOTAVAIL):
+			return l.notLocal()
+		case errors.Is(err, unix.EINVAL):
+			return l.noZone()
+		default:
+			return nil
+		}
+	}
+	if err := l.find(ctx); err != nil {
+		l.unseen = append(l.unseen, err.Error())
+	}
+	l.identify(ctx)
+	return l.judge()
+}
+
+// find asks the kernel for the sockets that overlap. Those that listen are in a
+// table of their own and cost nothing. Those that are only bound take a walk
+// through all that have a port, and are searched if nothing else is in the way.
+func (l *look) find(ctx context.Context) (err error) {
+	request := sockdiag.Request{Protocol: l.protocol, LocalPort: l.port}
+	if l.protocol == unix.IPPROTO_UDP {
+		l.live, err = l.overlapping(ctx, request)
+		return err
+	}
+	request.States = sockdiag.Set(sockdiag.Listen)
+	if l.live, err = l.overlapping(ctx, request); err != nil {
+		return err
+	}
+	request.States = sockdiag.AnyState &^ sockdiag.Set(sockdiag.Listen, sockdiag.SynRecv, sockdiag.NewSynRecv, sockdiag.Bound)
+	if len(l.live) > 0 {
+		request.Limit = most
+	}
+	if l.others, err = l.overlapping(ctx, request); err != nil {
+		return err
+	}
+	if len(l.live) == 0 && len(l.others) == 0 && l.refused[Addr] != nil && l.conn != nil {
+		request.States = sockdiag.Set(sockdiag.Bound)
+		l.others, err = l.overlapping(ctx, request)
+	}
+	return err
+}
+
+func (l *look) overlapping(ctx context.Context, r sockdiag.Request) ([]sockdiag.Socket, error) {
+	sockets, err := l.sockets(ctx, r)
+	return slices.DeleteFunc(sockets, func(s sockdiag.Socket) bool { return !l.overlap(s) }), err
+}
+
+// changed reports whether the sockets that l found are not the same any more.
+func (l *look) changed(ctx context.Context) bool {
+	if l.refused != nil && (l.bind(Addr) == nil) != (l.refused[Addr] == nil) {
+		return true
+	}
+	again := look{attempt: l.attempt, target: l.target, kernel: l.kernel, refused: l.refused}
+	if l.conn == nil || l.protocol == unix.IPPROTO_UDP {
+		err := again.find(ctx)
+		return err == nil && !(same(l.live, again.live) && same(l.others, again.others))
+	}
+	// One by one, since a dump walks through all connections of the host.
+	request := sockdiag.Request{Protocol: l.protocol, LocalPort: l.port, States: sockdiag.Set(sockdiag.Listen)}
+	live, err := again.overlapping(ctx, request)
+	if err == nil && !same(l.live, live) {
+		return true
+	}
+	for _, g := range l.groups {
+		if !connection(g.Socket) {
+			continue
+		}
+		now, err := l.conn.Lookup(ctx, g.Socket)
+		switch {
+		case err == nil && now.State != g.State, errors.Is(err, unix.ENOENT), errors.Is(err, unix.ESTALE):
+			return true
+		}
+	}
+	return false
+}
+
+// same reports whether a and b are the same sockets in the same states.
+func same(a, b []sockdiag.Socket) bool {
+	type key struct {
+		cookie uint64
+		inode  uint32
+		state  sockdiag.State
+	}
+	count := map[key]int{}
+	for _, s := range a {
+		count[key{s.Cookie, s.Inode, s.State}]++
+	}
+	for _, s := range b {
+		count[key{s.Cookie, s.Inode, s.State}]--
+	}
+	for _, n := range count {
+		if n != 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// username returns the name of a user in /etc/passwd. It does not ask the
+// system's other sources, which may be a network away.
+func username(uid uint32) string {
+	text, err := os.ReadFile("/etc/passwd")
+	if err != nil {
+		return ""
+	}
+	return nameIn(string(text), uid)
+}

@@ -1,0 +1,195 @@
+package reuse
+
+import (
+	"context"
+	"encoding/hex"
+	"fmt"
+	"net/netip"
+	"os"
+	"strconv"
+	"strings"
+
+	"example.com/reuse/internal/sockdiag"
+	"golang.org/x/sys/unix"
+)
+
+// privileged explains EACCES: the port is below
+// net.ipv4.ip_unprivileged_port_start (inet_bind). It returns nil if it is not.
+func (a attempt) privileged() *InUseError {
+	start := uint64(1024)
+	if text, err := os.ReadFile("/proc/sys/net/ipv4/ip_unprivileged_port_start"); err == nil {
+		if n, err := strconv.ParseUint(strings.TrimSpace(string(text)), 10, 17); err == nil {
+			start = n
+		}
+	}
+	if port := uint64(a.local.Port()); port == 0 || port >= start {
+		return nil
+	}
+	return a.because(CausePrivileged, fmt.Sprintf("ports below %d take CAP_NET_BIND_SERVICE: give it to the program "+
+		"(setcap cap_net_bind_service=+ep FILE, or AmbientCapabilities=CAP_NET_BIND_SERVICE in a systemd unit), "+
+		"or lower net.ipv4.ip_unprivileged_port_start to %d", start, a.local.Port()))
+}
+
+// tentative explains EADDRNOTAVAIL of an IPv6 address that an interface has, but
+// may not use until duplicate address detection has passed.
+func (a attempt) tentative() *InUseError {
+	text, err := os.ReadFile("/proc/thread-self/net/if_inet6")
+	if err != nil {
+		return nil
+	}
+	flags, ok := flagsIn(string(text), a.local.Addr())
+	const tentative, failed = 0x40, 0x08 // IFA_F_TENTATIVE, IFA_F_DADFAILED
+	switch {
+	case !ok:
+		return nil
+	case flags&failed != 0:
+		return a.because(CauseNotLocal, "another host on the link has the address: duplicate address detection failed")
+	case flags&tentative != 0:
+		return a.because(CauseNotLocal, "try again in some seconds: duplicate address detection is under way")
+	}
+	return nil
+}
+
+// flagsIn returns the flags of addr in the text of /proc/net/if_inet6: "address
+// index prefix scope flags name".
+func flagsIn(text string, addr netip.Addr) (flags uint64, ok bool) {
+	for line := range strings.Lines(text) {
+		fields := strings.Fields(line)
+		if len(fields) < 5 {
+			continue
+		}
+		bytes, err := hex.DecodeString(fields[0])
+		has, valid := netip.AddrFromSlice(bytes)
+		if err == nil && valid && has == addr.WithZone("") {
+			flags, err := strconv.ParseUint(fields[4], 16, 64)
+			return flags, err == nil
+		}
+	}
+	return 0, false
+}
+
+// exhausted explains that the kernel finds no ephemeral port: for port 0, or for
+// a connection without a local one.
+func (a attempt) exhausted(ctx context.Context) *InUseError {
+	t := targetOf(a)
+	kernel := openKernel()
+	defer kernel.close()
+	request := sockdiag.Request{Protocol: t.protocol, RemotePort: a.remote.Port()}
+	sockets, err := kernel.sockets(ctx, request)
+	if err != nil {
+		kernel.unseen = append(kernel.unseen, err.Error())
+	}
+	low, high := ephemeralRange()
+	taken, waiting := map[uint16]bool{}, 0
+	for _, s := range sockets {
+		port := s.Local.Port()
+		if port < low || port > high || taken[port] || a.remote.IsValid() && s.Remote != a.remote {
+			continue
+		}
+		taken[port] = true
+		if s.State == sockdiag.TimeWait {
+			waiting++
+		}
+	}
+	total := int(high) - int(low) + 1
+	of := ""
+	if a.remote.IsValid() {
+		of = " to " + a.remote.String()
+	}
+	cause := CauseExhausted
+	// The kernel leaves out reserved ones, and may give up before the last.
+	if len(taken) < total/2 && reservedCount(low, high) < total/2 {
+		cause = CauseFree
+	}
+	e := a.because(cause, fmt.Sprintf("%d of the %d ports of net.ipv4.ip_local_port_range (%d to %d) are taken%s, %d of them in TIME_WAIT: "+
+		"widen the range, keep connections open and use them again, or use several addresses", len(taken), total, low, high, of, waiting))
+	e.Unseen = kernel.unseen
+	return e
+}
+
+// reservedCount returns how many ports of the range are in
+// net.ipv4.ip_local_reserved_ports.
+func reservedCount(low, high uint16) int {
+	text, _ := os.ReadFile("/proc/sys/net/ipv4/ip_local_reserved_ports")
+	count := 0
+	for part := range strings.SplitSeq(strings.TrimSpace(string(text)), ",") {
+		first, last, isRange := strings.Cut(part, "-")
+		from, err := strconv.Atoi(first)
+		if err != nil {
+			continue
+		}
+		to := from
+		if isRange {
+			to, _ = strconv.Atoi(last)
+		}
+		count += max(0, min(to, int(high))-max(from, int(low))+1)
+	}
+	return count
+}
+
+// pathHolders returns the sockets bound to the file at path.
+func (a attempt) pathHolders(ctx context.Context) (holders []Holder, unseen []string) {
+	kernel := openKernel()
+	defer kernel.close()
+	var sockets []sockdiag.UnixSocket
+	err := error(unix.ENOENT)
+	if kernel.conn != nil {
+		sockets, err = kernel.conn.UnixSockets(ctx)
+	}
+	if err != nil && (kernel.conn == nil || sockdiag.Missing(err)) {
+		sockets, err = sockdiag.ReadProcUnix()
+	}
+	if err != nil {
+		return nil, []string{err.Error()}
+	}
+	var stat unix.Stat_t
+	known := unix.Lstat(a.path, &stat) == nil
+	l := look{attempt: a, kernel: kernel, user: user()}
+	var found []sockdiag.UnixSocket
+	for _, s := range sockets {
+		// A path may be bound as it is or from another directory; what
+		// tells for sure is the file, which not every kernel does.
+		byFile := known && s.FileInode != 0 && s.FileInode == uint32(stat.Ino)
+		byName := s.FileInode == 0 && s.Name == abstractName(a.path)
+		// A socket that was accepted has its listener's name.
+		if (byFile || byName) && s.State != sockdiag.Established {
+			found = append(found, s)
+			l.groups = append(l.groups, &group{Socket: sockdiag.Socket{UID: s.UID, Inode: s.Inode}, count: 1, inodes: []uint32{s.Inode}})
+		}
+	}
+	l.owners(ctx)
+	for i, s := range found {
+		h := Holder{Cause: CauseListener, Network: s.TypeName(), Path: a.path, State: s.State.String(), Count: 1, UID: -1,
+			Inode: s.Inode, Processes: processesOf(l.groups[i].descriptors, true)}
+		if s.UIDKnown {
+			h.UID, h.User = int(s.UID), username(s.UID)
+		}
+		switch {
+		case ownedBySelf(h.Processes):
+			h.Cause = CauseSelf
+		case len(h.Processes) == 0:
+			h.Cause = CauseHidden
+		case len(h.Processes) > 1:
+			h.Cause = CauseInherited
+		}
+		holders = append(holders, h)
+	}
+	return holders, l.unseen
+}
+
+func ownedBySelf(processes []Process) bool {
+	for _, p := range processes {
+		if p.PID == os.Getpid() {
+			return true
+		}
+	}
+	return false
+}
+
+// abstractName returns a unix address as sockdiag writes it.
+func abstractName(path string) string {
+	if strings.HasPrefix(path, "\x00") {
+		return "@" + path[1:]
+	}
+	return path
+}

@@ -1,0 +1,55 @@
+//go:build darwin || dragonfly || freebsd || linux || netbsd || openbsd
+
+package reuse
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+)
+
+// explainPath explains why a unix socket's path cannot be bound: a file is there,
+// or for an abstract address a socket.
+func (a attempt) explainPath(ctx context.Context) *InUseError {
+	if a.refusal != refusedInUse || a.dial {
+		return nil
+	}
+	if hasFile(a.path) {
+		info, err := os.Lstat(a.path)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return a.because(CauseFree, "try again")
+		case err != nil:
+			return nil
+		case info.Mode().Type() != fs.ModeSocket:
+			return a.because(CauseNotSocket, fmt.Sprintf("choose another path, or move away what is there: %v %s", info.Mode(), a.path))
+		}
+		switch err := probe(a.path); {
+		case err == nil:
+			return a.because(CauseStale, "open it with reuse.Listen or reuse.ListenPacket, which replace it, or remove "+a.path)
+		case errors.Is(err, fs.ErrNotExist):
+			return a.because(CauseFree, "try again")
+		case err != errNotStale:
+			e := a.because(CauseHidden, "look again as root")
+			e.Unseen = []string{err.Error()}
+			return e
+		}
+	}
+	holders, unseen := a.pathHolders(ctx)
+	e := &InUseError{Err: a.err, Holders: holders, Unseen: unseen}
+	if len(holders) == 0 {
+		e.Cause, e.Advice = CauseHidden, "stop its owner, or choose another path"
+		if !hasFile(a.path) {
+			e.Cause, e.Advice = CauseFree, "try again"
+		}
+		return e
+	}
+	e.Cause = holders[0].Cause
+	e.Advice = "stop " + holders[0].pids() + ", or choose another path"
+	if e.Cause == CauseSelf {
+		e.Advice = "close it first, or choose another path"
+	}
+	return e
+}

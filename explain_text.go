@@ -1,0 +1,133 @@
+package reuse
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Error returns the error that was explained, then who holds the address, then
+// the advice, in one line.
+func (e *InUseError) Error() string {
+	var s strings.Builder
+	s.WriteString(e.Err.Error())
+	s.WriteString(": ")
+	s.WriteString(e.Explanation())
+	return s.String()
+}
+
+// Explanation returns what Error says beyond e.Err.
+func (e *InUseError) Explanation() string {
+	parts := []string{causes[e.Cause]}
+	const most = 4
+	for i, h := range e.Holders {
+		if i == most {
+			parts = append(parts, fmt.Sprintf("and %d more", len(e.Holders)-most))
+			break
+		}
+		parts = append(parts, h.String())
+	}
+	parts = append(parts, e.Advice)
+	if len(e.Unseen) > 0 {
+		parts = append(parts, "not seen: "+strings.Join(e.Unseen, ", "))
+	}
+	if e.Changed {
+		parts = append(parts, "sockets came and went meanwhile, look again")
+	}
+	return strings.Join(parts, "; ")
+}
+
+// causes are the sentences of each Cause.
+var causes = map[Cause]string{
+	CauseSelf:      "this process has it already",
+	CauseListener:  "a live socket has it",
+	CauseSharing:   "live sockets share it with SO_REUSEPORT",
+	CauseOtherUser: "a live socket shares it with SO_REUSEPORT, with its own user only",
+	CauseInherited: "a live socket has it, which several processes have",
+	CauseDualStack: "a live socket of the other IP version has it: a wildcard [::] without IPV6_V6ONLY holds IPv4 as well",
+	CauseBound:     "a socket that is bound, but does not listen, has it",
+	CauseLeftover:  "closed sockets are left over",
+	CauseStubborn:  "connections are left over that were made without SO_REUSEADDR",
+	CauseOutgoing:  "an outgoing connection has it",
+	CauseHidden:    "a live socket has it, whose process cannot be seen",
+
+	CausePrivileged: "the port is privileged",
+	CauseNotLocal:   "this host does not have the address",
+	CauseExhausted:  "the ephemeral ports are exhausted",
+	CauseNoZone:     "a link-local address takes a zone",
+	CauseStale:      "the file of a socket that nobody has any more is in the way",
+	CauseNotSocket:  "the file is no socket",
+	CauseFree:       "it is free by now",
+	CauseUnknown:    "the kernel shows no reason",
+}
+
+// String returns a line for people, such as "nginx (pid 812), user www-data,
+// LISTEN on 0.0.0.0:80".
+func (h Holder) String() string {
+	var parts []string
+	for _, p := range h.Processes {
+		s := fmt.Sprintf("%s (pid %d)", p.Command, p.PID)
+		if p.Heir {
+			s += ", its heir"
+		}
+		parts = append(parts, s)
+	}
+	switch {
+	case h.User != "":
+		parts = append(parts, "user "+h.User)
+	case h.UID >= 0:
+		parts = append(parts, fmt.Sprintf("user %d", h.UID))
+	case len(parts) == 0:
+		parts = append(parts, "nobody's")
+	}
+	if h.Cgroup != "" && h.Cgroup != "/" {
+		parts = append(parts, "cgroup "+h.Cgroup)
+	}
+	where := h.State + " on " + h.where()
+	if h.Count > 1 {
+		where = fmt.Sprintf("%d x %s", h.Count, where)
+	}
+	parts = append(parts, where)
+	if h.Expires > 0 {
+		parts = append(parts, "gone"+within(h.Expires))
+	}
+	return strings.Join(parts, ", ")
+}
+
+// where returns the addresses of h.
+func (h Holder) where() string {
+	if h.Path != "" {
+		return h.Path
+	}
+	s := h.Local.String()
+	if h.V6Only {
+		s += " (IPv6 only)"
+	}
+	if h.Remote.IsValid() && h.Count == 1 {
+		s += " to " + h.Remote.String()
+	}
+	return s
+}
+
+// within returns " in 12 s", "" if d is 0.
+func within(d time.Duration) string {
+	if d <= 0 {
+		return ""
+	}
+	return fmt.Sprintf(" in %d s", int((d+time.Second-1)/time.Second))
+}
+
+// pids returns "pid 12", "pids 12 and 13", or "it".
+func (h Holder) pids() string {
+	var all []string
+	for _, p := range h.Processes {
+		all = append(all, fmt.Sprint(p.PID))
+	}
+	switch len(all) {
+	case 0:
+		return "it"
+	case 1:
+		return "pid " + all[0]
+	}
+	return "pids " + strings.Join(all[:len(all)-1], ", ") + " and " + all[len(all)-1]
+}

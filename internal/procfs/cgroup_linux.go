@@ -1,0 +1,95 @@
+package procfs
+
+import (
+	"context"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+)
+
+// A Cgroup is a directory of the cgroup2 hierarchy.
+type Cgroup struct {
+	Path string // from the root of the hierarchy that this process sees, as in /proc/self/cgroup
+	dir  string
+}
+
+// FindCgroup returns the cgroup with the id that sock_diag reports, which is its
+// directory's inode. It is zero if this process does not see it: cgroup2 is
+// not mounted, or the cgroup is outside of the cgroup namespace, or gone.
+func FindCgroup(ctx context.Context, id uint64) Cgroup {
+	mount := cgroupMount()
+	if id == 0 || mount == "" {
+		return Cgroup{}
+	}
+	var found Cgroup
+	filepath.WalkDir(mount, func(path string, entry fs.DirEntry, err error) error {
+		switch {
+		case ctx.Err() != nil:
+			return fs.SkipAll
+		case err != nil:
+			return fs.SkipDir
+		case !entry.IsDir():
+			return nil
+		}
+		info, err := os.Lstat(path)
+		if err != nil {
+			return fs.SkipDir
+		}
+		if info.Sys().(*syscall.Stat_t).Ino == id {
+			found = Cgroup{Path: "/" + strings.TrimPrefix(path[len(mount):], "/"), dir: path}
+			return fs.SkipAll
+		}
+		return nil
+	})
+	return found
+}
+
+// Processes returns the ids of the processes that are in the cgroup itself.
+func (c Cgroup) Processes() []int {
+	if c.dir == "" {
+		return nil
+	}
+	text, err := os.ReadFile(filepath.Join(c.dir, "cgroup.procs"))
+	if err != nil {
+		return nil
+	}
+	var pids []int
+	for line := range strings.Lines(string(text)) {
+		// 0 stands for processes of another pid namespace.
+		if pid, err := strconv.Atoi(strings.TrimSpace(line)); err == nil && pid > 0 {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+// cgroupMount returns where cgroup2 is mounted, "" if nowhere.
+func cgroupMount() string {
+	text, err := os.ReadFile("/proc/thread-self/mountinfo")
+	if err != nil {
+		return ""
+	}
+	return parseCgroupMount(string(text))
+}
+
+// parseCgroupMount reads lines of "id parent major:minor root mount options … -
+// type source options".
+func parseCgroupMount(mountinfo string) string {
+	for line := range strings.Lines(mountinfo) {
+		before, after, _ := strings.Cut(line, " - ")
+		fields, kind := strings.Fields(before), strings.Fields(after)
+		if len(fields) >= 5 && len(kind) > 0 && kind[0] == "cgroup2" {
+			return unescape(fields[4])
+		}
+	}
+	return ""
+}
+
+// unescape undoes what the kernel does to blanks and backslashes in a path: an
+// octal number after a backslash.
+func unescape(s string) string {
+	return strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`).Replace(s)
+}

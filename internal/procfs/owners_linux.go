@@ -1,0 +1,180 @@
+package procfs
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// A Descriptor is an open file of a process.
+type Descriptor struct {
+	PID, FD int
+}
+
+// Owners are the descriptors of sockets, by inode.
+type Owners struct {
+	Found map[uint32][]Descriptor
+
+	// What was left out, and may hold a descriptor not found.
+	Forbidden int   // processes whose descriptors may not be read: other users'
+	Skipped   int   // processes not looked through because the context ended
+	Hidden    bool  // processes of other users are not listed (hidepid)
+	Err       error // procfs is not to be read at all
+}
+
+// firstDescriptors is how many descriptors of each process the first round looks
+// at. A server opens its listeners before it accepts, and a child inherits them
+// under the same low numbers; a second round, through all there are, is for what
+// the first did not find.
+const firstDescriptors = 64
+
+// FindOwners looks for the descriptors of the sockets with the given inodes, in
+// the processes first before all others. It finds every process that has the
+// socket among its first 64 descriptors, and for a socket that none has there,
+// every one.
+func FindOwners(ctx context.Context, inodes map[uint32]bool, first []int) Owners {
+	owners := Owners{Found: map[uint32][]Descriptor{}}
+	if len(inodes) == 0 {
+		return owners
+	}
+	pids, err := processes()
+	if err != nil {
+		owners.Err = err
+		return owners
+	}
+	owners.Hidden = !slices.Contains(pids, 1)
+	var long []int // processes with more descriptors
+	order := inOrder(first, pids)
+	for i, pid := range order {
+		if ctx.Err() != nil {
+			owners.Skipped = len(order) - i
+			return owners
+		}
+		more, err := owners.look(ctx, pid, inodes, false)
+		switch {
+		case errors.Is(err, fs.ErrPermission):
+			owners.Forbidden++
+		case more:
+			long = append(long, pid)
+		}
+	}
+	for i, pid := range long {
+		missing := owners.missing(inodes)
+		if len(missing) == 0 {
+			break
+		}
+		more, _ := owners.look(ctx, pid, missing, true)
+		if more {
+			owners.Skipped = len(long) - i
+			break
+		}
+	}
+	return owners
+}
+
+// inOrder returns pids with this process and those of first in front.
+func inOrder(first, pids []int) []int {
+	listed, taken := map[int]bool{}, map[int]bool{}
+	for _, pid := range pids {
+		listed[pid] = true
+	}
+	var order []int
+	for _, pid := range slices.Concat([]int{os.Getpid()}, first, pids) {
+		if listed[pid] && !taken[pid] {
+			taken[pid] = true
+			order = append(order, pid)
+		}
+	}
+	return order
+}
+
+// missing returns the inodes of which no descriptor is found.
+func (o *Owners) missing(inodes map[uint32]bool) map[uint32]bool {
+	missing := map[uint32]bool{}
+	for inode := range inodes {
+		if len(o.Found[inode]) == 0 {
+			missing[inode] = true
+		}
+	}
+	return missing
+}
+
+// look adds descriptors of process pid. It reports whether there are more than
+// it looked at.
+func (o *Owners) look(ctx context.Context, pid int, inodes map[uint32]bool, all bool) (more bool, err error) {
+	dir, err := os.Open(procPath(pid, "fd"))
+	if err != nil {
+		return false, err
+	}
+	defer dir.Close()
+	buf := make([]byte, 64)
+	for {
+		names, err := dir.Readdirnames(firstDescriptors)
+		if err != nil { // io.EOF, or the process has ended
+			return false, nil
+		}
+		for _, name := range names {
+			n, err := unix.Readlinkat(int(dir.Fd()), name, buf)
+			if err != nil {
+				continue // closed in the meantime
+			}
+			inode, ok := socketInode(string(buf[:n]))
+			if !ok || !inodes[inode] {
+				continue
+			}
+			fd, err := strconv.Atoi(name)
+			if err == nil {
+				o.Found[inode] = append(o.Found[inode], Descriptor{pid, fd})
+			}
+		}
+		if !all {
+			return len(names) == firstDescriptors, nil
+		}
+		if ctx.Err() != nil {
+			return true, nil
+		}
+	}
+}
+
+// socketInode parses what a socket's descriptor links to.
+func socketInode(link string) (inode uint32, ok bool) {
+	number, ok := strings.CutPrefix(link, "socket:[")
+	if !ok {
+		return 0, false
+	}
+	n, err := strconv.ParseUint(strings.TrimSuffix(number, "]"), 10, 32)
+	return uint32(n), err == nil
+}
+
+// processes returns the ids of all processes that procfs lists.
+func processes() ([]int, error) {
+	dir, err := os.Open("/proc")
+	if err != nil {
+		return nil, err
+	}
+	defer dir.Close()
+	names, err := dir.Readdirnames(-1)
+	if err != nil {
+		return nil, err
+	}
+	var pids []int
+	for _, name := range names {
+		if pid, err := strconv.Atoi(name); err == nil {
+			pids = append(pids, pid)
+		}
+	}
+	if len(pids) == 0 {
+		return nil, errors.New("/proc lists no process")
+	}
+	return pids, nil
+}
+
+func procPath(pid int, name string) string {
+	return "/proc/" + strconv.Itoa(pid) + "/" + name
+}
