@@ -76,10 +76,12 @@ func (l *look) how(m Mode) string {
 // orWait says whom to stop or how long to wait.
 func (l *look) orWait(h Holder) string {
 	switch {
+	case ownedBySelf(h.Processes):
+		return "close that connection, which may stay for a minute more"
 	case len(h.Processes) > 0:
-		return "stop " + h.pids()
+		return fmt.Sprintf("stop %s, whose connection may stay for a minute more", h.pids())
 	case h.UID >= 0:
-		return fmt.Sprintf("stop the process of user %d", h.UID)
+		return fmt.Sprintf("stop the process of user %d, whose connection may stay for a minute more", h.UID)
 	case h.Expires > 0:
 		return fmt.Sprintf("wait%s", strings.Replace(within(h.Expires), " in", "", 1))
 	}

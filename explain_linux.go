@@ -174,7 +174,7 @@ func (l *look) find(ctx context.Context) (err error) {
 	if l.others, err = l.overlapping(ctx, request); err != nil {
 		return err
 	}
-	if len(l.live) == 0 && len(l.others) == 0 && l.refused[Addr] != nil && l.conn != nil {
+	if len(l.live) == 0 && len(l.others) == 0 && l.conn != nil {
 		request.States = sockdiag.Set(sockdiag.Bound)
 		l.others, err = l.overlapping(ctx, request)
 	}

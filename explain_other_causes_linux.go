@@ -151,8 +151,10 @@ func (a attempt) pathHolders(ctx context.Context) (holders []Holder, unseen []st
 		// tells for sure is the file, which not every kernel does.
 		byFile := known && s.FileInode != 0 && s.FileInode == uint32(stat.Ino)
 		byName := s.FileInode == 0 && s.Name == abstractName(a.path)
-		// A socket that was accepted has its listener's name.
-		if (byFile || byName) && s.State != sockdiag.Established {
+		// A socket that was accepted has its listener's name. A datagram
+		// socket is called established from the first peer on.
+		accepted := s.State == sockdiag.Established && s.Type != unix.SOCK_DGRAM
+		if (byFile || byName) && !accepted {
 			found = append(found, s)
 			l.groups = append(l.groups, &group{Socket: sockdiag.Socket{UID: s.UID, Inode: s.Inode}, count: 1, inodes: []uint32{s.Inode}})
 		}

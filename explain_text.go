@@ -46,7 +46,7 @@ var causes = map[Cause]string{
 	CauseInherited: "a live socket has it, which several processes have",
 	CauseDualStack: "a live socket of the other IP version has it: a wildcard [::] without IPV6_V6ONLY holds IPv4 as well",
 	CauseBound:     "a socket that is bound, but does not listen, has it",
-	CauseLeftover:  "closed sockets are left over",
+	CauseLeftover:  "connections of a former socket are left over",
 	CauseStubborn:  "connections are left over that were made without SO_REUSEADDR",
 	CauseOutgoing:  "an outgoing connection has it",
 	CauseHidden:    "a live socket has it, whose process cannot be seen",

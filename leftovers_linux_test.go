@@ -6,7 +6,6 @@ import (
 	"io"
 	"net"
 	"net/netip"
-	"os"
 	"syscall"
 	"testing"
 
@@ -184,22 +183,17 @@ func TestLeftoverOfDial(t *testing.T) {
 // A reserved port is not given to clients.
 func TestReservedPorts(t *testing.T) {
 	testnet.Namespace(t)
-	sysctl := func(name, value string) {
-		if err := os.WriteFile("/proc/sys/net/ipv4/"+name, []byte(value), 0); err != nil {
-			t.Fatal(err)
-		}
-	}
 	server, err := reuse.Listen("tcp", "127.0.0.1:9999")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer server.Close()
-	sysctl("ip_local_port_range", "20000 20000")
-	sysctl("ip_local_reserved_ports", "20000")
+	sysctl(t, "ip_local_port_range", "20000 20000")
+	sysctl(t, "ip_local_reserved_ports", "20000")
 	if _, err := net.Dial("tcp", "127.0.0.1:9999"); !errors.Is(err, unix.EADDRNOTAVAIL) {
 		t.Errorf("with the only port reserved: %v, want EADDRNOTAVAIL", err)
 	}
-	sysctl("ip_local_reserved_ports", "\n")
+	sysctl(t, "ip_local_reserved_ports", "\n")
 	client, err := net.Dial("tcp", "127.0.0.1:9999")
 	if err != nil {
 		t.Fatal("the control: ", err)

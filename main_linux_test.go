@@ -16,9 +16,13 @@ import (
 // TestMain also runs the processes that tests start.
 func TestMain(m *testing.M) {
 	testnet.Main(m, map[string]func([]string) error{
-		"exhaust": exhaust,
-		"starter": starter,
-		"thief":   thief,
+		"blindExplainer": blindExplainer,
+		"exhaust":        exhaust,
+		"explainer":      explainer,
+		"heir":           heir,
+		"holder":         holder,
+		"starter":        starter,
+		"thief":          thief,
 	})
 }
 
@@ -82,7 +86,11 @@ func sockopt(t testing.TB, sock any, option int) int {
 // bind binds a new socket. The caller closes it.
 func bind(kind int, addr netip.AddrPort, v6only bool, o reuseOptions) (fd int, err error) {
 	family := unix.AF_INET6
-	var sa unix.Sockaddr = &unix.SockaddrInet6{Port: int(addr.Port()), Addr: addr.Addr().As16()}
+	zone, _ := net.InterfaceByName(addr.Addr().Zone())
+	if zone == nil {
+		zone = new(net.Interface)
+	}
+	var sa unix.Sockaddr = &unix.SockaddrInet6{Port: int(addr.Port()), Addr: addr.Addr().As16(), ZoneId: uint32(zone.Index)}
 	if addr.Addr().Is4() {
 		family = unix.AF_INET
 		sa = &unix.SockaddrInet4{Port: int(addr.Port()), Addr: addr.Addr().As4()}

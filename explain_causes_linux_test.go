@@ -1,0 +1,335 @@
+package reuse_test
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"unsafe"
+
+	"example.com/reuse"
+	"example.com/reuse/internal/testnet"
+	"golang.org/x/sys/unix"
+)
+
+func TestExplainPrivileged(t *testing.T) {
+	needRoot(t)
+	testnet.Namespace(t)
+	p := testnet.Start(t, 65534, "explainer", "1", "tcp", "127.0.0.1:80")
+	line := p.Line(t)
+	if !strings.HasPrefix(line, "privileged 0 0 ") || !strings.Contains(line, "lower net.ipv4.ip_unprivileged_port_start to 80") {
+		t.Errorf("%q", line)
+	}
+	sysctl(t, "ip_unprivileged_port_start", "80")
+	hold(t, 65534, "listen", "127.0.0.1:80", addrOption)
+}
+
+func TestExplainNotLocal(t *testing.T) {
+	testnet.Namespace(t)
+	for _, network := range []string{"tcp", "udp"} {
+		e := explained(t, failed(t, reuse.Addr, network, "192.0.2.1:9999"))
+		wantCause(t, e, reuse.CauseNotLocal, 0)
+		wantAdvice(t, e, "0.0.0.0", "127.0.0.1")
+		listens(t, reuse.Addr, network, "0.0.0.0:9999")
+		listens(t, reuse.Addr, network, "127.0.0.1:9999")
+		e = explained(t, failed(t, reuse.Addr, network, "[2001:db8::1]:9999"))
+		wantCause(t, e, reuse.CauseNotLocal, 0)
+		wantAdvice(t, e, "::", "::1")
+		listens(t, reuse.Addr, network, "[::1]:9999")
+	}
+}
+
+// addAddress gives lo an IPv6 address.
+func addAddress(t testing.TB, addr netip.Addr) {
+	t.Helper()
+	fd, err := unix.Socket(unix.AF_INET6, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	lo, err := net.InterfaceByName("lo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	request := struct { // struct in6_ifreq
+		addr   [16]byte
+		prefix uint32
+		index  int32
+	}{addr.As16(), 64, int32(lo.Index)}
+	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.SIOCSIFADDR, uintptr(unsafe.Pointer(&request))); errno != 0 {
+		t.Fatal(errno)
+	}
+}
+
+func TestExplainNoZone(t *testing.T) {
+	testnet.Namespace(t)
+	addAddress(t, netip.MustParseAddr("fe80::1"))
+	for _, network := range []string{"tcp", "udp"} {
+		e := explained(t, failed(t, reuse.Addr, network, "[fe80::1]:9999"))
+		wantCause(t, e, reuse.CauseNoZone, 0)
+		wantAdvice(t, e, "fe80::1%lo")
+		listens(t, reuse.Addr, network, "[fe80::1%lo]:9999")
+	}
+	// With its zone it is an address like others.
+	p := hold(t, os.Getuid(), "listen", "[fe80::1%lo]:9999", noOption)
+	e := explained(t, failed(t, reuse.Addr, "tcp", "[fe80::1%lo]:9999"))
+	wantCause(t, e, reuse.CauseListener, 1)
+	stop(t, p)
+}
+
+func TestExplainExhausted(t *testing.T) {
+	testnet.Namespace(t)
+	sysctl(t, "ip_local_port_range", "20000 20003")
+	server, err := net.Listen("tcp", "127.0.0.1:9000")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	var last net.Conn
+	for range 4 {
+		if last, err = net.Dial("tcp", "127.0.0.1:9000"); err != nil {
+			t.Fatal(err)
+		}
+		defer last.Close()
+	}
+	_, err = net.Dial("tcp", "127.0.0.1:9000")
+	if !errors.Is(err, syscall.EADDRNOTAVAIL) {
+		t.Fatal(err)
+	}
+	e := explained(t, err)
+	wantCause(t, e, reuse.CauseExhausted, 0)
+	wantAdvice(t, e, "4 of the 4 ports", "20000 to 20003", "to 127.0.0.1:9000", "widen the range")
+	_, err = net.Listen("tcp4", ":0")
+	e = explained(t, err)
+	wantCause(t, e, reuse.CauseExhausted, 0)
+	wantAdvice(t, e, "4 of the 4 ports")
+	sysctl(t, "ip_local_port_range", "20000 20007")
+	conn, err := net.Dial("tcp", "127.0.0.1:9000")
+	if err != nil {
+		t.Fatal("the advice does not help: ", err)
+	}
+	conn.Close()
+}
+
+// From one address and port to one address and port there is one connection.
+func TestExplainSameConnection(t *testing.T) {
+	testnet.Namespace(t)
+	server, err := net.Listen("tcp", "127.0.0.1:9000")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 9999}, Control: reuse.Addr.Control}
+	first, err := dialer.Dial("tcp", "127.0.0.1:9000")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = dialer.Dial("tcp", "127.0.0.1:9000")
+	e := explained(t, err)
+	wantCause(t, e, reuse.CauseOutgoing, 1)
+	wantAdvice(t, e, "dial from another port")
+	if h := e.Holders[0]; h.Remote.String() != "127.0.0.1:9000" || h.State != "ESTABLISHED" {
+		t.Errorf("holder %+v", h)
+	}
+	dialer.LocalAddr = &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 9998}
+	second, err := dialer.Dial("tcp", "127.0.0.1:9000")
+	if err != nil {
+		t.Fatal("the advice does not help: ", err)
+	}
+	first.Close()
+	second.Close()
+}
+
+func TestExplainUnix(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for _, network := range []string{"unix", "unixpacket", "unixgram"} {
+		t.Run(network, func(t *testing.T) {
+			path := network + ".socket"
+			live, err := openUnix(network, path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			absolute, err := filepath.Abs(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, path := range []string{path, absolute} {
+				e := explained(t, failed(t, reuse.Addr, network, path))
+				if path == absolute && len(e.Holders) == 0 { // the kernel does not tell the file
+					wantCause(t, e, reuse.CauseHidden, 0)
+					continue
+				}
+				wantCause(t, e, reuse.CauseSelf, 1)
+				wantAdvice(t, e, "close it first")
+				if h := e.Holders[0]; h.Path != path || h.Network != network || h.Processes[0].PID != os.Getpid() {
+					t.Errorf("holder %+v", h)
+				}
+			}
+			live.Close() // the file stays
+			_, err = openUnix(network, path)
+			e := explained(t, err)
+			wantCause(t, e, reuse.CauseStale, 0)
+			wantAdvice(t, e, "reuse.Listen", "remove "+path)
+			listens(t, reuse.Addr, network, path)
+
+			for _, other := range []string{"file", "directory", "link"} {
+				path := network + other
+				switch other {
+				case "file":
+					err = os.WriteFile(path, nil, 0o600)
+				case "directory":
+					err = os.Mkdir(path, 0o700)
+				case "link":
+					err = os.Symlink("nowhere", path)
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				wantCause(t, explained(t, failed(t, reuse.Addr, network, path)), reuse.CauseNotSocket, 0)
+				if err := os.Rename(path, path+".away"); err != nil {
+					t.Fatal(err)
+				}
+				listens(t, reuse.Addr, network, path)
+			}
+
+			abstract := fmt.Sprintf("@%s-%d", network, os.Getpid())
+			live, err = openUnix(network, abstract)
+			if err != nil {
+				t.Fatal(err)
+			}
+			e = explained(t, failed(t, reuse.Addr, network, abstract))
+			wantCause(t, e, reuse.CauseSelf, 1)
+			err = failed(t, reuse.Addr, network, abstract)
+			live.Close()
+			wantCause(t, explained(t, err), reuse.CauseFree, 0)
+			listens(t, reuse.Addr, network, abstract)
+		})
+	}
+}
+
+// openUnix binds as package net does, and leaves the file behind when closed.
+func openUnix(network, path string) (io.Closer, error) {
+	if network == "unixgram" {
+		return net.ListenUnixgram(network, &net.UnixAddr{Name: path, Net: network})
+	}
+	ln, err := net.ListenUnix(network, &net.UnixAddr{Name: path, Net: network})
+	if err == nil {
+		ln.SetUnlinkOnClose(false)
+	}
+	return ln, err
+}
+
+// Errors that are not about addresses come back as they are, at no cost.
+func TestExplainUnchanged(t *testing.T) {
+	_, notListening := net.Dial("tcp", "127.0.0.1:1")
+	_, noHost := net.Listen("tcp", "127.0.0.1:x")
+	_, noNetwork := net.Listen("tcq", "127.0.0.1:1")
+	_, noDirectory := net.Listen("unix", "/nonexistent/x.socket")
+	for _, err := range []error{
+		nil, io.EOF, os.ErrNotExist, syscall.EADDRINUSE, notListening, noHost, noNetwork, noDirectory,
+		&net.OpError{Op: "read", Net: "tcp", Err: syscall.EADDRINUSE},
+		&net.OpError{Op: "listen", Net: "tcp", Err: syscall.EMFILE},
+		&net.OpError{Op: "listen", Net: "tcp", Err: syscall.EADDRINUSE}, // of no address
+		&net.OpError{Op: "listen", Net: "tcp", Addr: (*net.TCPAddr)(nil), Err: syscall.EADDRINUSE},
+		&net.OpError{Op: "listen", Net: "ip4:1", Addr: &net.IPAddr{}, Err: syscall.EADDRNOTAVAIL},
+		&net.OpError{Op: "listen", Net: "tcp", Addr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 65000}, Err: os.NewSyscallError("bind", syscall.EACCES)},
+		&net.OpError{Op: "listen", Net: "tcp", Addr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 65000}, Err: os.NewSyscallError("bind", syscall.EINVAL)},
+	} {
+		if got := reuse.Explain(err); got != err {
+			t.Errorf("Explain(%v) = %v", err, got)
+		}
+		if _, about := errors.AsType[syscall.Errno](err); about {
+			continue
+		}
+		if n := testing.AllocsPerRun(100, func() { reuse.Explain(err) }); n > 2 {
+			t.Errorf("Explain(%v) allocates %v times", err, n)
+		}
+	}
+}
+
+// Explain takes none of the datagrams and connections of those who share a port.
+func TestExplainDisturbsNobody(t *testing.T) {
+	testnet.Namespace(t)
+	const times = 200
+	pc, err := reuse.Port.ListenPacket("udp", "127.0.0.1:9999")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pc.Close()
+	ln, err := reuse.Port.Listen("tcp", "127.0.0.1:9999")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	inUse := failed(t, reuse.Addr, "udp", "127.0.0.1:9999")
+	tcpInUse := failed(t, reuse.Addr, "tcp", "127.0.0.1:9999")
+	stop := make(chan struct{})
+	done := make(chan struct{})
+	descriptors := countDescriptors(t)
+	go func() {
+		defer close(done)
+		// The namespace is the thread's; sockets are made on it only.
+		for i := 0; ; i++ {
+			select {
+			case <-stop:
+				return
+			default:
+				buf := make([]byte, 1)
+				if _, _, err := pc.ReadFrom(buf); err != nil {
+					return
+				}
+			}
+		}
+	}()
+	received := 0
+	for range times {
+		client, err := net.Dial("udp", "127.0.0.1:9999")
+		if err != nil {
+			t.Fatal(err)
+		}
+		reuse.Explain(inUse)
+		reuse.Explain(tcpInUse)
+		if _, err := client.Write([]byte("x")); err == nil {
+			received++
+		}
+		client.Close()
+		conn, err := net.Dial("tcp", "127.0.0.1:9999")
+		if err != nil {
+			t.Fatal(err)
+		}
+		accepted, err := ln.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if accepted.RemoteAddr().String() != conn.LocalAddr().String() {
+			t.Error("another connection was accepted")
+		}
+		accepted.Close()
+		conn.Close()
+	}
+	close(stop)
+	pc.Close()
+	<-done
+	ln.Close()
+	if received != times {
+		t.Errorf("%d of %d datagrams were sent: the others met a closed port", received, times)
+	}
+	if now := countDescriptors(t); now > descriptors {
+		t.Errorf("%d descriptors before, %d after", descriptors, now)
+	}
+}
+
+func countDescriptors(t testing.TB) int {
+	t.Helper()
+	names, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(names)
+}

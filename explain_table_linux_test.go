@@ -1,0 +1,134 @@
+package reuse_test
+
+import (
+	"net"
+	"net/netip"
+	"os"
+	"testing"
+
+	"example.com/reuse"
+	"example.com/reuse/internal/testnet"
+	"golang.org/x/sys/unix"
+)
+
+// TestExplainTable explains every refusal among thousands of combinations of a
+// first socket's state, options and address with a second call, its address and
+// its user, and compares the cause with what the test knows it has made.
+func TestExplainTable(t *testing.T) {
+	needRoot(t)
+	tcp := []second{
+		{"Addr.Listen", addrOption, listenTCP(reuse.Addr.Listen)},
+		{"Port.Listen", addrOption | portOption, listenTCP(reuse.Port.Listen)},
+		{"no option", noOption, listenTCP(func(network, address string) (net.Listener, error) {
+			config := net.ListenConfig{Control: noOption.control}
+			return config.Listen(t.Context(), network, address)
+		})},
+	}
+	udp := []second{
+		{"Addr.ListenPacket", addrOption, listenUDP(reuse.Addr.ListenPacket)},
+		{"Port.ListenPacket", portOption, listenUDP(reuse.Port.ListenPacket)},
+	}
+	for _, test := range []struct {
+		name    string
+		kind    string // of a process that holds it; "" if this one does
+		hold    func(testing.TB, place, uint16, reuseOptions) (held place)
+		seconds []second
+	}{
+		{"LISTEN", "listen", nil, tcp},
+		{"BOUND", "bind", nil, tcp},
+		{"UDP", "udp", nil, udp},
+		{"ESTABLISHED", "", holdConnection(testnet.Established), tcp},
+		{"FIN_WAIT1", "", holdConnection(testnet.FinWait1), tcp},
+		{"FIN_WAIT2", "", holdConnection(testnet.FinWait2), tcp},
+		{"TIME_WAIT", "", holdConnection(testnet.TimeWait), tcp},
+		{"CLOSE_WAIT", "", holdConnection(testnet.CloseWait), tcp},
+		{"LAST_ACK", "", holdConnection(testnet.LastAck), tcp},
+		{"CLOSING", "", holdConnection(testnet.Closing), tcp},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			testnet.Namespace(t)
+			holder := testnet.Start(t, os.Getuid(), "holder")
+			refused, right, changed := 0, 0, 0
+			port := uint16(10000)
+			for _, at := range firstPlaces {
+				for _, options := range []reuseOptions{noOption, addrOption, portOption, addrOption | portOption} {
+					port++
+					if test.kind == "" {
+						test.hold(t, at, port, options)
+					} else {
+						holdMore(t, holder, test.kind, netip.AddrPortFrom(at.addr, port).String(), at.v6only(), options)
+					}
+					for _, uid := range []int{0, 65534} {
+						for _, p := range secondPlaces {
+							for _, second := range test.seconds {
+								var err, got error
+								testnet.As(t, uid, func() {
+									if err = second.at(p, port); err != nil {
+										got = reuse.Explain(err)
+									}
+								})
+								if err == nil {
+									continue
+								}
+								refused++
+								e, ok := got.(*reuse.InUseError)
+								want := causeOf(test.name, at, options, p, uid == 0)
+								switch {
+								case ok && e.Changed:
+									changed++
+								case ok && e.Cause == want:
+									right++
+								default:
+									t.Errorf("first at %v with %v, %s at %v as uid %d: want cause %q: %v",
+										at, options, second.name, p, uid, want, got)
+								}
+							}
+						}
+					}
+				}
+			}
+			t.Logf("%d refusals, %d explained as they are, %d changed meanwhile", refused, right, changed)
+			if refused < 50 {
+				t.Errorf("%d refusals are too few", refused)
+			}
+		})
+	}
+}
+
+// causeOf returns why a socket in the given state, which root has opened at a
+// place with options, refuses one at p.
+func causeOf(state string, at place, options reuseOptions, p place, sameUser bool) reuse.Cause {
+	switch state {
+	case "LISTEN", "UDP":
+		switch {
+		case options&portOption != 0 && sameUser:
+			return reuse.CauseSharing
+		case !sameUser:
+			return reuse.CauseHidden
+		case family(at) != family(p):
+			return reuse.CauseDualStack
+		}
+		return reuse.CauseListener
+	case "BOUND":
+		switch {
+		case options&addrOption != 0:
+			return reuse.CauseLeftover
+		case options&portOption != 0 && sameUser:
+			return reuse.CauseSharing
+		}
+		return reuse.CauseBound
+	}
+	// An orphan in FIN_WAIT2 is kept like one in TIME_WAIT, without a user.
+	anyUser := state == "TIME_WAIT" || state == "FIN_WAIT2"
+	if options&addrOption != 0 || options&portOption != 0 && (sameUser || anyUser) {
+		return reuse.CauseLeftover
+	}
+	return reuse.CauseStubborn
+}
+
+func family(p place) int {
+	if p.network == "4" {
+		return unix.AF_INET
+	}
+	return unix.AF_INET6
+}
