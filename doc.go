@@ -17,6 +17,10 @@
 // other hooks there are [Mode.ListenConfig], [Mode.Control] and [Mode.With],
 // which work with a net.ListenConfig and a net.Dialer.
 //
+// [Explain] tells of a failed bind which of these it was, or what else: who
+// holds the port, and what frees it. The command cmd/whyinuse does so for
+// servers in any language.
+//
 // # What package net does by itself
 //
 // On Unix systems net.Listen sets SO_REUSEADDR on every TCP listener, and

@@ -80,7 +80,8 @@ func (e *InUseError) Unwrap() error { return e.Err }
 // A Cause says why an address cannot be bound.
 type Cause string
 
-// The causes. Of those up to CauseHidden there is a Holder.
+// The causes. Of those up to CauseHidden there is a Holder, unless it is bound
+// only: Linux lists such sockets since 6.8, and in procfs not at all.
 const (
 	CauseSelf      Cause = "self"       // this very process holds the address
 	CauseListener  Cause = "listener"   // a live socket that does not share it

@@ -34,9 +34,12 @@ func (l *look) advice(h Holder, passes Mode) string {
 		}
 		return fmt.Sprintf("stop %s, or have it open network %s6 (IPV6_V6ONLY), which leaves IPv4 to others", h.pids(), l.network[:3])
 	case CauseHidden:
-		s := "look again as root, from the outermost pid namespace"
-		if h.Cgroup != "" && h.Cgroup != "/" {
+		s := "look again as root"
+		switch {
+		case h.Cgroup != "" && h.Cgroup != "/":
 			s = "stop what runs in cgroup " + h.Cgroup
+		case l.user == 0:
+			s = "look again from the outermost pid namespace; if it is not there either, it is the kernel's own, such as a file server's"
 		}
 		if h.UID == int(l.user) {
 			return s + ", or open both with " + l.how(Port)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -60,6 +61,9 @@ func blindExplainer(args []string) error {
 // TestExplainWithoutNetlink finds the same through procfs.
 func TestExplainWithoutNetlink(t *testing.T) {
 	needRoot(t)
+	if runtime.GOARCH == "386" || runtime.GOARCH == "s390x" {
+		t.Skip("needs a seccomp filter for socket, which here is a socketcall")
+	}
 	testnet.Namespace(t)
 	explain := func(program, network, address string) string {
 		t.Helper()
@@ -73,10 +77,14 @@ func TestExplainWithoutNetlink(t *testing.T) {
 	}
 	testnet.Leave(t, ln, "[::1]:9998", testnet.TimeWait)
 	hold(t, 0, "bind", "127.0.0.1:9997", noOption)
+	bound := "bound 1 0 "
+	if !listsBound(t) {
+		bound = "bound 0 0 "
+	}
 	for _, test := range []struct{ address, seeing, blind string }{
 		{"127.0.0.1:9999", "listener 1 0 ", "listener 1 1 "},
 		{"[::1]:9998", "stubborn 1 0 ", "stubborn 1 1 "},
-		{"127.0.0.1:9997", "bound 1 0 ", "unknown 0 1 "}, // procfs does not list it
+		{"127.0.0.1:9997", bound, "unknown 0 1 "}, // procfs does not list it
 	} {
 		if line := explain("explainer", "tcp", test.address); !strings.HasPrefix(line, test.seeing) {
 			t.Errorf("with netlink: %q, want %q", line, test.seeing)
@@ -117,7 +125,7 @@ func TestExplainContext(t *testing.T) {
 		t.Errorf("with an ended context: %v", e)
 	}
 	e, ok = reuse.ExplainContext(t.Context(), err).(*reuse.InUseError)
-	if !ok || len(e.Unseen) != 0 || e.Cause != reuse.CauseSelf {
+	if !ok || strings.Contains(strings.Join(e.Unseen, ","), "time was up") || e.Cause != reuse.CauseSelf {
 		t.Errorf("the control: %v", e)
 	}
 }

@@ -26,8 +26,12 @@ func (l *look) judge() *InUseError {
 	case len(e.Holders) > 0:
 		e.Cause = e.Holders[0].Cause
 		e.Advice = l.advice(e.Holders[0], passes)
+	case passes&Addr != 0 && l.refused != nil:
+		e.Cause, e.Advice = CauseFree, "try again with "+l.how(Addr)
 	case passes&Addr != 0:
 		e.Cause, e.Advice = CauseFree, "try again"
+	case passes&Port != 0:
+		e.Cause, e.Advice = CauseSharing, "open it with "+l.how(Port)+", to share it; this kernel does not list who has it"
 	case l.conn == nil || len(l.unseen) > 0:
 		e.Cause, e.Advice = CauseUnknown, "look again as root, with sock_diag in the kernel"
 	default:

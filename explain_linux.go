@@ -134,9 +134,12 @@ const most = 1000
 // explain looks once.
 func (l *look) explain(ctx context.Context) *InUseError {
 	if l.protocol == unix.IPPROTO_TCP {
-		l.refused = map[Mode]error{Addr: l.bind(Addr), Port: l.bind(Addr | Port)}
+		l.refused = map[Mode]error{Addr: l.bind(Addr)}
 		switch err := l.refused[Addr]; {
-		case err == nil, err == unix.EADDRINUSE:
+		case err == nil:
+			l.refused[Port] = nil
+		case err == unix.EADDRINUSE:
+			l.refused[Port] = l.bind(Addr | Port)
 		case errors.Is(err, unix.EACCES):
 			return l.privileged()
 		case errors.Is(err, unix.EADDRNOTAVAIL):

@@ -100,7 +100,7 @@ func (h Holder) where() string {
 		return h.Path
 	}
 	s := h.Local.String()
-	if h.V6Only {
+	if h.V6Only && h.Local.Addr().IsUnspecified() {
 		s += " (IPv6 only)"
 	}
 	if h.Remote.IsValid() && h.Count == 1 {

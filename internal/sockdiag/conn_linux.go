@@ -22,7 +22,7 @@ type Conn struct {
 
 // silence is how long the kernel may take for the next part of an answer. It
 // computes it within the system call, in microseconds per thousand sockets.
-const silence = 2 * time.Second
+const silence = time.Second
 
 // Open opens a Conn. Where the kernel has no sock_diag the error is of a kind
 // that [Missing] recognizes, here or at the first request.
