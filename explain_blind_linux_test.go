@@ -124,6 +124,16 @@ func TestExplainContext(t *testing.T) {
 	if !ok || len(e.Unseen) == 0 || !strings.Contains(strings.Join(e.Unseen, ","), "time was up") {
 		t.Errorf("with an ended context: %v", e)
 	}
+	// For UDP the list of sockets is all there is to go by.
+	pc, err2 := net.ListenPacket("udp", "127.0.0.1:9999")
+	if err2 != nil {
+		t.Fatal(err2)
+	}
+	defer pc.Close()
+	e, ok = reuse.ExplainContext(ctx, failed(t, reuse.Addr, "udp", "127.0.0.1:9999")).(*reuse.InUseError)
+	if !ok || e.Cause != reuse.CauseUnknown {
+		t.Errorf("UDP, with an ended context: %v", e)
+	}
 	e, ok = reuse.ExplainContext(t.Context(), err).(*reuse.InUseError)
 	if !ok || strings.Contains(strings.Join(e.Unseen, ","), "time was up") || e.Cause != reuse.CauseSelf {
 		t.Errorf("the control: %v", e)

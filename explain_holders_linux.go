@@ -92,7 +92,9 @@ func (l *look) owners(ctx context.Context) {
 			continue
 		}
 		for _, inode := range g.inodes {
-			wanted[inode] = true
+			// Connections of a live listener are as it is, so they are
+			// not worth a search among all that have connections.
+			wanted[inode] = len(l.live) == 0 || !connection(g.Socket)
 		}
 		if g.Cgroup != 0 {
 			if _, ok := cgroups[g.Cgroup]; !ok {

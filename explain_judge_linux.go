@@ -28,6 +28,8 @@ func (l *look) judge() *InUseError {
 		e.Advice = l.advice(e.Holders[0], passes)
 	case passes&Addr != 0 && l.refused != nil:
 		e.Cause, e.Advice = CauseFree, "try again with "+l.how(Addr)
+	case l.blind:
+		e.Cause, e.Advice = CauseUnknown, "look again"
 	case passes&Addr != 0:
 		e.Cause, e.Advice = CauseFree, "try again"
 	case passes&Port != 0:

@@ -82,6 +82,7 @@ type look struct {
 	groups  []*group          // of those that overlap
 	refused map[Mode]error    // what bind says with Addr, and with Addr|Port; nil for UDP
 	unseen  []string
+	blind   bool // the kernel did not list all sockets
 }
 
 // A kernel is asked for sockets, through netlink or, where that is missing,
@@ -151,7 +152,7 @@ func (l *look) explain(ctx context.Context) *InUseError {
 		}
 	}
 	if err := l.find(ctx); err != nil {
-		l.unseen = append(l.unseen, err.Error())
+		l.unseen, l.blind = append(l.unseen, err.Error()), true
 	}
 	l.identify(ctx)
 	return l.judge()

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // Error returns the error that was explained, then who holds the address, then
@@ -66,7 +67,7 @@ var causes = map[Cause]string{
 func (h Holder) String() string {
 	var parts []string
 	for _, p := range h.Processes {
-		s := fmt.Sprintf("%s (pid %d)", p.Command, p.PID)
+		s := fmt.Sprintf("%s (pid %d)", printable(p.Command), p.PID)
 		if p.Heir {
 			s += ", its heir"
 		}
@@ -81,7 +82,7 @@ func (h Holder) String() string {
 		parts = append(parts, "nobody's")
 	}
 	if h.Cgroup != "" && h.Cgroup != "/" {
-		parts = append(parts, "cgroup "+h.Cgroup)
+		parts = append(parts, "cgroup "+printable(h.Cgroup))
 	}
 	where := h.State + " on " + h.where()
 	if h.Count > 1 {
@@ -94,10 +95,20 @@ func (h Holder) String() string {
 	return strings.Join(parts, ", ")
 }
 
+// printable keeps a process from writing to a terminal by its name.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return '?'
+	}, s)
+}
+
 // where returns the addresses of h.
 func (h Holder) where() string {
 	if h.Path != "" {
-		return h.Path
+		return printable(h.Path)
 	}
 	s := h.Local.String()
 	if h.V6Only && h.Local.Addr().IsUnspecified() {

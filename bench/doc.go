@@ -29,6 +29,11 @@
 // has none. It reports the medians of both times, their quotient as
 // "times-none", and the quartiles of the quotients of neighboring operations.
 //
+// BenchmarkWhyInUse takes the CPU time of the whyinuse command, of ss and of lsof
+// in turn, on a host with 3,000 connections and, with the flag -large, with
+// 102,000. It reports medians and quartiles, and as "times-ss" what part of that
+// of ss whyinuse takes.
+//
 // # What they need
 //
 // Linux, and network namespaces: root's right, or that of a user who runs

@@ -34,10 +34,10 @@ type Owners struct {
 // the first did not find.
 const firstDescriptors = 64
 
-// FindOwners looks for the descriptors of the sockets with the given inodes, in
+// FindOwners looks for the descriptors of the sockets that are keys of inodes, in
 // the processes first before all others. It finds every process that has the
-// socket among its first 64 descriptors, and for a socket that none has there,
-// every one.
+// socket among its first 64 descriptors; and where none has it there and its value
+// is true, all others.
 func FindOwners(ctx context.Context, inodes map[uint32]bool, first []int) Owners {
 	owners := Owners{Found: map[uint32][]Descriptor{}}
 	if len(inodes) == 0 {
@@ -94,11 +94,12 @@ func inOrder(first, pids []int) []int {
 	return order
 }
 
-// missing returns the inodes of which no descriptor is found.
+// missing returns the inodes that are worth a second round, since no descriptor is
+// found.
 func (o *Owners) missing(inodes map[uint32]bool) map[uint32]bool {
 	missing := map[uint32]bool{}
-	for inode := range inodes {
-		if len(o.Found[inode]) == 0 {
+	for inode, worth := range inodes {
+		if worth && len(o.Found[inode]) == 0 {
 			missing[inode] = true
 		}
 	}
@@ -125,7 +126,7 @@ func (o *Owners) look(ctx context.Context, pid int, inodes map[uint32]bool, all 
 				continue // closed in the meantime
 			}
 			inode, ok := socketInode(string(buf[:n]))
-			if !ok || !inodes[inode] {
+			if _, wanted := inodes[inode]; !ok || !wanted {
 				continue
 			}
 			fd, err := strconv.Atoi(name)
