@@ -212,7 +212,7 @@ func (l *look) changed(ctx context.Context) bool {
 		}
 		now, err := l.conn.Lookup(ctx, g.Socket)
 		switch {
-		case err == nil && now.State != g.State, errors.Is(err, unix.ENOENT), errors.Is(err, unix.ESTALE):
+		case err == nil && now.State != g.State, errors.Is(err, unix.ENOENT):
 			return true
 		}
 	}

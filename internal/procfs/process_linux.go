@@ -18,14 +18,14 @@ func Command(pid int) string {
 		return ""
 	}
 	name := strings.TrimSuffix(string(comm), "\n")
-	// The kernel keeps 15 bytes of it; the rest is in the first argument,
-	// unless the process has changed its name.
+	// The kernel keeps 15 bytes of it. The rest is in the name of the file,
+	// unless that is an interpreter. (Not from cmdline: to read that waits for
+	// a lock of the process's memory, for ever if the process hangs.)
 	const kept = 15
 	if len(name) == kept {
-		line, _ := os.ReadFile(procPath(pid, "cmdline"))
-		arg0, _, _ := strings.Cut(string(line), "\x00")
-		if base := path.Base(arg0); strings.HasPrefix(base, name) {
-			return base
+		file, _ := os.Readlink(procPath(pid, "exe"))
+		if base := path.Base(file); strings.HasPrefix(base, name) {
+			return strings.TrimSuffix(base, " (deleted)")
 		}
 	}
 	return name

@@ -97,12 +97,7 @@ func (c *Conn) Sockets(ctx context.Context, r Request) ([]Socket, error) {
 	var sockets []Socket
 	for _, family := range families {
 		before := len(sockets)
-		body := make([]byte, sizeInetRequest)
-		body[0], body[1] = family, r.Protocol
-		binary.NativeEndian.PutUint32(body[4:], uint32(r.States))
-		binary.BigEndian.PutUint16(body[8:], r.LocalPort)
-		binary.BigEndian.PutUint16(body[10:], r.RemotePort)
-		err := c.ask(ctx, unix.NLM_F_DUMP, body, func(body reader) error {
+		err := c.ask(ctx, unix.NLM_F_DUMP, inetRequest(r, family), func(body reader) error {
 			s, err := parseInet(body, r.Protocol)
 			// The kernel lists requests for connections with their
 			// listener, before 4.4 without a look at the ports.
@@ -122,14 +117,22 @@ func (c *Conn) Sockets(ctx context.Context, r Request) ([]Socket, error) {
 	return sockets, nil
 }
 
-// Lookup returns the present state of a socket that Sockets returned. The error
-// is unix.ENOENT or unix.ESTALE if it is not there any more.
-func (c *Conn) Lookup(ctx context.Context, s Socket) (Socket, error) {
+// inetRequest returns a struct inet_diag_req_v2.
+func inetRequest(r Request, family uint8) []byte {
 	body := make([]byte, sizeInetRequest)
-	body[0], body[1] = s.Family, s.Protocol
-	binary.NativeEndian.PutUint32(body[4:], uint32(AnyState))
-	binary.BigEndian.PutUint16(body[8:], s.Local.Port())
-	binary.BigEndian.PutUint16(body[10:], s.Remote.Port())
+	body[0], body[1] = family, r.Protocol
+	binary.NativeEndian.PutUint32(body[4:], uint32(r.States))
+	binary.BigEndian.PutUint16(body[8:], r.LocalPort)
+	binary.BigEndian.PutUint16(body[10:], r.RemotePort)
+	return body
+}
+
+// Lookup returns the present state of a socket that Sockets returned. The error
+// is unix.ENOENT if it is not there any more.
+func (c *Conn) Lookup(ctx context.Context, s Socket) (Socket, error) {
+	body := inetRequest(Request{
+		Protocol: s.Protocol, States: AnyState, LocalPort: s.Local.Port(), RemotePort: s.Remote.Port(),
+	}, s.Family)
 	putAddr(body[12:28], s.Family, s.Local.Addr())
 	putAddr(body[28:44], s.Family, s.Remote.Addr())
 	binary.NativeEndian.PutUint32(body[44:], s.Interface)
@@ -158,13 +161,8 @@ func putAddr(b []byte, family uint8, addr netip.Addr) {
 
 // UnixSockets returns all sockets of family AF_UNIX.
 func (c *Conn) UnixSockets(ctx context.Context) ([]UnixSocket, error) {
-	const show = 1<<attrUnixName | 1<<attrUnixFile | 1<<6 // UDIAG_SHOW_UID
-	body := make([]byte, sizeUnixRequest)
-	body[0] = unix.AF_UNIX
-	binary.NativeEndian.PutUint32(body[4:], uint32(AnyState))
-	binary.NativeEndian.PutUint32(body[12:], show)
 	var sockets []UnixSocket
-	err := c.ask(ctx, unix.NLM_F_DUMP, body, func(body reader) error {
+	err := c.ask(ctx, unix.NLM_F_DUMP, unixRequest(), func(body reader) error {
 		s, err := parseUnix(body)
 		if err == nil {
 			sockets = append(sockets, s)
@@ -175,6 +173,16 @@ func (c *Conn) UnixSockets(ctx context.Context) ([]UnixSocket, error) {
 		return nil, fmt.Errorf("sock_diag dump of unix sockets: %w", err)
 	}
 	return sockets, nil
+}
+
+// unixRequest returns a struct unix_diag_req.
+func unixRequest() []byte {
+	const show = 1<<0 | 1<<1 | 1<<6 // UDIAG_SHOW_NAME, UDIAG_SHOW_VFS, UDIAG_SHOW_UID
+	body := make([]byte, sizeUnixRequest)
+	body[0] = unix.AF_UNIX
+	binary.NativeEndian.PutUint32(body[4:], uint32(AnyState))
+	binary.NativeEndian.PutUint32(body[12:], show)
+	return body
 }
 
 // ask sends a request and calls f with each socket of the answer.
@@ -195,16 +203,8 @@ func (c *Conn) ask(ctx context.Context, flags uint16, body []byte, f func(reader
 
 // exchange is ask. It reports whether the answer was received to its end.
 func (c *Conn) exchange(ctx context.Context, flags uint16, body []byte, f func(reader) error) (complete bool, err error) {
-	c.seq++
-	message := make([]byte, sizeHeader, sizeHeader+len(body))
-	binary.NativeEndian.PutUint32(message, uint32(sizeHeader+len(body)))
-	binary.NativeEndian.PutUint16(message[4:], unix.SOCK_DIAG_BY_FAMILY)
-	binary.NativeEndian.PutUint16(message[6:], unix.NLM_F_REQUEST|flags)
-	binary.NativeEndian.PutUint32(message[8:], c.seq)
-	message = append(message, body...)
-	kernel := &unix.SockaddrNetlink{Family: unix.AF_NETLINK}
-	if err := unix.Sendto(c.fd, message, 0, kernel); err != nil {
-		return true, os.NewSyscallError("sendto", err)
+	if err := c.send(flags, body); err != nil {
+		return true, err
 	}
 	for {
 		if err := ctx.Err(); err != nil {
@@ -224,6 +224,19 @@ func (c *Conn) exchange(ctx context.Context, flags uint16, body []byte, f func(r
 			return done, err
 		}
 	}
+}
+
+// send sends a request.
+func (c *Conn) send(flags uint16, body []byte) error {
+	c.seq++
+	message := make([]byte, sizeHeader, sizeHeader+len(body))
+	binary.NativeEndian.PutUint32(message, uint32(sizeHeader+len(body)))
+	binary.NativeEndian.PutUint16(message[4:], unix.SOCK_DIAG_BY_FAMILY)
+	binary.NativeEndian.PutUint16(message[6:], unix.NLM_F_REQUEST|flags)
+	binary.NativeEndian.PutUint32(message[8:], c.seq)
+	message = append(message, body...)
+	kernel := &unix.SockaddrNetlink{Family: unix.AF_NETLINK}
+	return os.NewSyscallError("sendto", unix.Sendto(c.fd, message, 0, kernel))
 }
 
 // receive returns the next datagram that the kernel sent.
