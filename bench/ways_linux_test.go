@@ -3,8 +3,10 @@ package bench_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
+	"os"
 	"syscall"
 
 	"example.com/reuse"
@@ -81,7 +83,8 @@ func setOptions(c syscall.RawConn, options ...int) error {
 	return errors.Join(err, failed)
 }
 
-// An operation is what is counted and measured: to open a socket and close it.
+// An operation is what is counted and measured: to open a socket and close it, or
+// to explain an error.
 type operation struct {
 	network, name string
 	run           func() error
@@ -120,6 +123,22 @@ func listenPackets() (all []operation) {
 		return config.ListenPacket(context.Background(), "udp4", address)
 	}
 	return append(all, taken)
+}
+
+// explains are operations of Explain: on an error that is not about addresses,
+// and on one that is.
+func explains() []operation {
+	explain := func(name string, errno error, changes bool) operation {
+		err := error(&net.OpError{Op: "listen", Net: "tcp4", Err: os.NewSyscallError("bind", errno),
+			Addr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 9999}})
+		return operation{network: "explain", name: name, run: func() error {
+			if (reuse.Explain(err) != err) != changes {
+				return fmt.Errorf("%v is explained, or is not", err)
+			}
+			return nil
+		}}
+	}
+	return []operation{explain("unrelated", syscall.EMFILE, false), explain("free", syscall.EADDRINUSE, true)}
 }
 
 // start opens the socket to hold and runs o once, so that the runs to come find

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"unicode"
 
 	"example.com/reuse"
 )
@@ -19,7 +18,7 @@ func writeText(w io.Writer, t target, r result) error {
 func text(t target, r result) string {
 	var s strings.Builder
 	line := func(format string, args ...any) {
-		s.WriteString(printable(fmt.Sprintf(format, args...)) + "\n")
+		fmt.Fprintf(&s, format+"\n", args...)
 	}
 	line("%s", headline(t, r))
 	for _, h := range r.Holders {
@@ -46,14 +45,4 @@ func headline(t target, r result) string {
 		return fmt.Sprintf("%v cannot be bound: %s", t, r.reason)
 	}
 	return fmt.Sprintf("%v is in use: %s", t, r.reason)
-}
-
-// printable keeps a process from writing to the terminal by its name.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsPrint(r) {
-			return r
-		}
-		return '?'
-	}, s)
 }

@@ -27,7 +27,7 @@ func waitFor(ctx context.Context, t target, limit, tick time.Duration, progress 
 		}
 		if now := holdersOf(r); now != shown {
 			shown = now
-			fmt.Fprintf(progress, "%s\n", printable("waiting: "+headline(t, r)+now))
+			fmt.Fprintf(progress, "waiting: %s%s\n", headline(t, r), now)
 		}
 		left := time.Until(deadline)
 		if ctx.Err() != nil || left <= 0 {

@@ -130,23 +130,37 @@ func inetRequest(r Request, family uint8) []byte {
 // Lookup returns the present state of a socket that Sockets returned. The error
 // is unix.ENOENT if it is not there any more.
 func (c *Conn) Lookup(ctx context.Context, s Socket) (Socket, error) {
-	body := inetRequest(Request{
-		Protocol: s.Protocol, States: AnyState, LocalPort: s.Local.Port(), RemotePort: s.Remote.Port(),
-	}, s.Family)
-	putAddr(body[12:28], s.Family, s.Local.Addr())
-	putAddr(body[28:44], s.Family, s.Remote.Addr())
-	binary.NativeEndian.PutUint32(body[44:], s.Interface)
-	binary.NativeEndian.PutUint32(body[48:], uint32(s.Cookie))
-	binary.NativeEndian.PutUint32(body[52:], uint32(s.Cookie>>32))
 	found := Socket{}
-	err := c.ask(ctx, 0, body, func(body reader) (err error) {
+	err := c.ask(ctx, 0, lookupRequest(s), func(body reader) (err error) {
 		found, err = parseInet(body, s.Protocol)
 		return err
 	})
+	if err == unix.ESTALE {
+		err = unix.ENOENT // UDP's word for another socket in its place
+	}
 	if err != nil {
 		return Socket{}, fmt.Errorf("sock_diag look-up of %v: %w", s.Local, err)
 	}
 	return found, nil
+}
+
+// lookupRequest returns a struct inet_diag_req_v2 for one socket.
+func lookupRequest(s Socket) []byte {
+	local, remote := s.Local, s.Remote
+	if s.Protocol == unix.IPPROTO_UDP {
+		// It looks for the receiver of a packet that the socket would
+		// send ("src and dst are swapped for historical reasons").
+		local, remote = remote, local
+	}
+	body := inetRequest(Request{
+		Protocol: s.Protocol, States: AnyState, LocalPort: local.Port(), RemotePort: remote.Port(),
+	}, s.Family)
+	putAddr(body[12:28], s.Family, local.Addr())
+	putAddr(body[28:44], s.Family, remote.Addr())
+	binary.NativeEndian.PutUint32(body[44:], s.Interface)
+	binary.NativeEndian.PutUint32(body[48:], uint32(s.Cookie))
+	binary.NativeEndian.PutUint32(body[52:], uint32(s.Cookie>>32))
+	return body
 }
 
 func putAddr(b []byte, family uint8, addr netip.Addr) {
@@ -250,12 +264,15 @@ func (c *Conn) receive() ([]byte, error) {
 			return nil, fmt.Errorf("no answer of the kernel for %v: %w", silence, os.ErrDeadlineExceeded)
 		case err != nil:
 			return nil, os.NewSyscallError("recvmsg", err)
-		case flags&unix.MSG_TRUNC != 0:
+		}
+		// A privileged process may send to any netlink socket; the kernel's
+		// port is 0.
+		if sender, ok := from.(*unix.SockaddrNetlink); !ok || sender.Pid != 0 {
+			continue
+		}
+		if flags&unix.MSG_TRUNC != 0 {
 			return nil, fmt.Errorf("%w: longer than %d bytes", errMalformed, len(c.buf))
 		}
-		// Any process may send to a netlink socket; the kernel's port is 0.
-		if sender, ok := from.(*unix.SockaddrNetlink); ok && sender.Pid == 0 {
-			return c.buf[:n], nil
-		}
+		return c.buf[:n], nil
 	}
 }
