@@ -103,7 +103,11 @@ func TestLookup(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, s := range all {
+	udp, err := c.Sockets(t.Context(), Request{Protocol: unix.IPPROTO_UDP})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range append(all, udp...) {
 		got, err := c.Lookup(t.Context(), s)
 		got.Expires = s.Expires
 		if err != nil || got != s {
@@ -199,18 +203,10 @@ func TestReceive(t *testing.T) {
 		t.Errorf("silence, after a forged message %v: %v", sent, err)
 	}
 
-	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer unix.Close(pair[1])
-	long := &Conn{fd: pair[0], buf: make([]byte, 8)}
-	defer long.Close()
-	if err := unix.Send(pair[1], []byte("longer than that"), 0); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := long.receive(); !errors.Is(err, errMalformed) {
-		t.Errorf("a datagram that does not fit: %v", err)
+	short := open1(t)
+	short.buf = make([]byte, sizeHeader)
+	if _, err := short.Sockets(t.Context(), Request{Protocol: unix.IPPROTO_UDP, Family: unix.AF_INET}); !errors.Is(err, errMalformed) {
+		t.Errorf("an answer that does not fit: %v", err)
 	}
 }
 
