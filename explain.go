@@ -81,7 +81,7 @@ func (e *InUseError) Unwrap() error { return e.Err }
 type Cause string
 
 // The causes. Of those up to CauseHidden there is a Holder, unless it is bound
-// only: Linux lists such sockets since 6.8, and in procfs not at all.
+// only: Linux 6.1 lists no such sockets, 6.12 does, and procfs never.
 const (
 	CauseSelf      Cause = "self"       // this very process holds the address
 	CauseListener  Cause = "listener"   // a live socket that does not share it

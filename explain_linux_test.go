@@ -301,7 +301,7 @@ func TestExplainBound(t *testing.T) {
 	testnet.Namespace(t)
 	p := hold(t, os.Getuid(), "bind", "127.0.0.1:9999", noOption)
 	e := explained(t, failed(t, reuse.Addr, "tcp", "127.0.0.1:9999"))
-	if len(e.Holders) == 0 { // before Linux 6.8 the kernel does not list it
+	if len(e.Holders) == 0 { // not every kernel lists it
 		wantCause(t, e, reuse.CauseBound, 0)
 	} else {
 		wantCause(t, e, reuse.CauseBound, 1)

@@ -111,7 +111,7 @@ func TestExplainTable(t *testing.T) {
 }
 
 // listsBound reports whether the kernel lists sockets that are bound only, as
-// Linux does since 6.8.
+// Linux 6.12 does, and 6.1 does not.
 func listsBound(t testing.TB) bool {
 	t.Helper()
 	const port = 9

@@ -160,7 +160,7 @@ func TestCorpus(t *testing.T) {
 				case file.table.protocol == 0:
 					checkUnix(t, unixSockets)
 				case file.name == "bound.netlink" && len(sockets) == 0:
-					// Before 6.8 the kernel does not list it.
+					// 6.1 and before do not list it.
 				default:
 					check(t, sockets, file.want)
 				}
