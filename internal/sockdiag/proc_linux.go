@@ -193,4 +193,3 @@ func procOrder() (binary.ByteOrder, error) {
 	}
 	return binary.NativeEndian, nil
 }
-
