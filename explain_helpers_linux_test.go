@@ -2,6 +2,7 @@ package reuse_test
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -25,7 +26,7 @@ func explained(t testing.TB, err error) *reuse.InUseError {
 	if err == nil {
 		t.Fatal("nothing to explain")
 	}
-	got := reuse.Explain(err)
+	got := reuse.ExplainContext(t.Context(), err) // Explain may run out of time on a busy machine
 	e, ok := errors.AsType[*reuse.InUseError](got)
 	if !ok {
 		t.Fatalf("not explained: %v", got)
@@ -186,7 +187,7 @@ func explainer(args []string) error {
 	if err == nil {
 		ln.Close()
 	}
-	e, ok := errors.AsType[*reuse.InUseError](reuse.Explain(err))
+	e, ok := errors.AsType[*reuse.InUseError](reuse.ExplainContext(context.Background(), err))
 	if !ok {
 		return fmt.Errorf("not explained: %w", err)
 	}

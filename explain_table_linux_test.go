@@ -66,7 +66,7 @@ func TestExplainTable(t *testing.T) {
 								var err, got error
 								testnet.As(t, uid, func() {
 									if err = second.at(p, port); err != nil {
-										got = reuse.Explain(err)
+										got = reuse.ExplainContext(t.Context(), err)
 									}
 								})
 								if err == nil {
