@@ -124,7 +124,7 @@ func (l *look) owners(ctx context.Context) {
 		l.unseen = append(l.unseen, "processes of other users: /proc hides them (hidepid)")
 	}
 	if owners.Forbidden > 0 {
-		l.unseen = append(l.unseen, fmt.Sprintf("the descriptors of %d processes: they are another user's, root may", owners.Forbidden))
+		l.unseen = append(l.unseen, fmt.Sprintf("the descriptors of %d processes, which are another user's or have more rights than this one", owners.Forbidden))
 	}
 	if owners.Skipped > 0 {
 		l.unseen = append(l.unseen, fmt.Sprintf("the descriptors of %d processes: time was up", owners.Skipped))

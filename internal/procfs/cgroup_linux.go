@@ -1,6 +1,7 @@
 package procfs
 
 import (
+	"cmp"
 	"context"
 	"io/fs"
 	"os"
@@ -20,7 +21,7 @@ type Cgroup struct {
 // directory's inode. It is zero if this process does not see it: cgroup2 is
 // not mounted, or the cgroup is outside of the cgroup namespace, or gone.
 func FindCgroup(ctx context.Context, id uint64) Cgroup {
-	mount := cgroupMount()
+	root, mount := cgroupMount()
 	if id == 0 || mount == "" {
 		return Cgroup{}
 	}
@@ -39,7 +40,8 @@ func FindCgroup(ctx context.Context, id uint64) Cgroup {
 			return fs.SkipDir
 		}
 		if info.Sys().(*syscall.Stat_t).Ino == id {
-			found = Cgroup{Path: "/" + strings.TrimPrefix(path[len(mount):], "/"), dir: path}
+			below := strings.Trim(path[len(mount):], "/")
+			found = Cgroup{Path: cmp.Or(strings.TrimSuffix(root+"/"+below, "/"), "/"), dir: path}
 			return fs.SkipAll
 		}
 		return nil
@@ -66,26 +68,36 @@ func (c Cgroup) Processes() []int {
 	return pids
 }
 
-// cgroupMount returns where cgroup2 is mounted, "" if nowhere.
-func cgroupMount() string {
+// cgroupMount returns where cgroup2 is mounted, "" if nowhere, and the cgroup that
+// is there, "" if it is the root.
+func cgroupMount() (root, mount string) {
 	text, err := os.ReadFile("/proc/thread-self/mountinfo")
 	if err != nil {
-		return ""
+		return "", ""
 	}
 	return parseCgroupMount(string(text))
 }
 
 // parseCgroupMount reads lines of "id parent major:minor root mount options … -
-// type source options".
-func parseCgroupMount(mountinfo string) string {
+// type source options". It prefers a mount of the root to one of a part.
+func parseCgroupMount(mountinfo string) (root, mount string) {
 	for line := range strings.Lines(mountinfo) {
 		before, after, _ := strings.Cut(line, " - ")
-		fields, kind := strings.Fields(before), strings.Fields(after)
-		if len(fields) >= 5 && len(kind) > 0 && kind[0] == "cgroup2" {
-			return unescape(fields[4])
+		// Not strings.Fields: of white space the kernel escapes ASCII's
+		// blank, tab and line break only.
+		fields := strings.Split(before, " ")
+		kind, _, _ := strings.Cut(after, " ")
+		if len(fields) < 5 || kind != "cgroup2" {
+			continue
+		}
+		if fields[3] == "/" {
+			return "", unescape(fields[4])
+		}
+		if mount == "" {
+			root, mount = unescape(fields[3]), unescape(fields[4])
 		}
 	}
-	return ""
+	return root, mount
 }
 
 // unescape undoes what the kernel does to blanks and backslashes in a path: an

@@ -22,7 +22,7 @@ type Owners struct {
 	Found map[uint32][]Descriptor
 
 	// What was left out, and may hold a descriptor not found.
-	Forbidden int   // processes whose descriptors may not be read: other users'
+	Forbidden int   // processes whose descriptors may not be read: other users', or more privileged
 	Skipped   int   // processes not looked through because the context ended
 	Hidden    bool  // processes of other users are not listed (hidepid)
 	Err       error // procfs is not to be read at all
@@ -122,6 +122,11 @@ func (o *Owners) look(ctx context.Context, pid int, inodes map[uint32]bool, all 
 		}
 		for _, name := range names {
 			n, err := unix.Readlinkat(int(dir.Fd()), name, buf)
+			if errors.Is(err, fs.ErrPermission) {
+				// The same user's, with privileges that this one
+				// lacks: its descriptors are listed, no more.
+				return false, err
+			}
 			if err != nil {
 				continue // closed in the meantime
 			}

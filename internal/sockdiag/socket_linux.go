@@ -69,16 +69,16 @@ type Socket struct {
 	Cookie        uint64         // identifies the socket while the system runs; 0 unknown
 	Expires       time.Duration  // until Timer fires
 	Queue         uint32         // bytes received, not read; of a listener, connections not accepted
-	UID           uint32
-	Inode         uint32 // of its descriptors; 0 if no process has one
-	Cgroup        uint64 // the cgroup2 directory's inode; 0 unknown
+	UID           uint32         // without an Inode 0, or that of the listener: kernels differ
+	Inode         uint32         // of its descriptors; 0 if no process has one
+	Cgroup        uint64         // the cgroup2 directory's inode; 0 unknown
 
 	V6OnlyKnown bool // V6Only is the socket's; the kernel tells it of Listen and Close only
 	V6Only      bool // IPV6_V6ONLY
 }
 
-// Leftover reports whether the socket is what remains of one that was closed: no
-// process can have it any more.
+// Leftover reports whether no process has the socket: it is what remains of one that
+// was closed or, if it is Established or CloseWait, was not accepted yet.
 func (s Socket) Leftover() bool {
 	return s.Inode == 0 && s.State != Listen && s.State != SynRecv && s.State != NewSynRecv
 }
