@@ -8,7 +8,6 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"runtime"
 	"strings"
 	"sync"
@@ -141,7 +140,7 @@ func TestLeak(t *testing.T) {
 			return config.ListenPacket(context.Background(), "udp", "127.0.0.1:0")
 		}, errHook},
 	}
-	before := descriptors(t)
+	before := testnet.Descriptors(t)
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			goroutines := runtime.NumGoroutine()
@@ -154,7 +153,7 @@ func TestLeak(t *testing.T) {
 					t.Fatalf("error %v, want %v", err, test.want)
 				}
 			}
-			if after := descriptors(t); after != before {
+			if after := testnet.Descriptors(t); after != before {
 				t.Errorf("%d descriptors, before %d", after, before)
 			}
 			if after := runtime.NumGoroutine(); after > goroutines {
@@ -167,18 +166,9 @@ func TestLeak(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer ln.Close()
-	if after := descriptors(t); after != before+1 {
+	if after := testnet.Descriptors(t); after != before+1 {
 		t.Errorf("the control: %d descriptors with one socket more, before %d", after, before)
 	}
-}
-
-func descriptors(t testing.TB) int {
-	t.Helper()
-	fds, err := filepath.Glob("/proc/self/fd/*")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return len(fds)
 }
 
 // exhaust is a process that has no descriptor left, and fails to listen.

@@ -28,9 +28,9 @@ const explainTime = time.Second
 // The address is looked at anew, so the explanation tells how things are now;
 // [CauseFree] means that it can be bound by now. To find out which option would
 // help, TCP ports are bound on trial, with SO_REUSEADDR and without listening;
-// UDP ports are not, since that would take the holder's datagrams. Nothing else
-// is noticed by the holder. It works for any user, and without
-// netlink. What this process may not see of others is in Unseen.
+// UDP ports are not, since that would take the holder's datagrams. The holder
+// notices nothing. It works for any user, and without netlink. What this process
+// may not see of others is in Unseen.
 //
 // On Linux it takes some milliseconds, and at most about a second, after which
 // it reports what it has; [ExplainContext] sets another bound. On other systems

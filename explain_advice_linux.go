@@ -56,7 +56,11 @@ func (l *look) advice(h Holder, passes Mode) string {
 		if passes&Addr == 0 {
 			return "open it with " + l.how(Port) + ", which they have"
 		}
-		return "open it with " + l.how(Addr) + ", which passes them" + orWaitFor(h)
+		s := "open it with " + l.how(Addr) + ", which passes them"
+		if h.Expires > 0 {
+			s += ", or wait " + seconds(h.Expires)
+		}
+		return s
 	}
 	return ""
 }
@@ -86,16 +90,9 @@ func (l *look) orWait(h Holder) string {
 	case h.UID >= 0:
 		return fmt.Sprintf("stop the process of user %d, whose connection may stay for a minute more", h.UID)
 	case h.Expires > 0:
-		return fmt.Sprintf("wait%s", strings.Replace(within(h.Expires), " in", "", 1))
+		return "wait " + seconds(h.Expires)
 	}
 	return "wait until the peer answers, or the kernel gives it up"
-}
-
-func orWaitFor(h Holder) string {
-	if h.Expires == 0 || len(h.Processes) > 0 {
-		return ""
-	}
-	return ", or wait" + strings.Replace(within(h.Expires), " in", "", 1)
 }
 
 // reservedWith returns net.ipv4.ip_local_reserved_ports with port added, since

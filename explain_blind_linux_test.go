@@ -60,7 +60,7 @@ func blindExplainer(args []string) error {
 
 // TestExplainWithoutNetlink finds the same through procfs.
 func TestExplainWithoutNetlink(t *testing.T) {
-	needRoot(t)
+	testnet.NeedRoot(t)
 	if runtime.GOARCH == "386" || runtime.GOARCH == "s390x" {
 		t.Skip("needs a seccomp filter for socket, which here is a socketcall")
 	}
@@ -94,7 +94,7 @@ func TestExplainWithoutNetlink(t *testing.T) {
 			t.Errorf("without netlink: %q, want %q", line, test.blind)
 		}
 	}
-	stop(t, p)
+	p.Stop(t)
 
 	t.Chdir(t.TempDir())
 	live, err := net.Listen("unix", "x.socket")

@@ -2,12 +2,10 @@ package reuse_test
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"runtime"
 	"strings"
 	"syscall"
@@ -21,14 +19,14 @@ import (
 )
 
 func TestExplainPrivileged(t *testing.T) {
-	needRoot(t)
+	testnet.NeedRoot(t)
 	testnet.Namespace(t)
 	p := testnet.Start(t, 65534, "explainer", "1", "tcp", "127.0.0.1:80")
 	line := p.Line(t)
 	if !strings.HasPrefix(line, "privileged 0 0 ") || !strings.Contains(line, "lower net.ipv4.ip_unprivileged_port_start to 80") {
 		t.Errorf("%q", line)
 	}
-	sysctl(t, "ip_unprivileged_port_start", "80")
+	testnet.Sysctl(t, "ip_unprivileged_port_start", "80")
 	hold(t, 65534, "listen", "127.0.0.1:80", addrOption)
 }
 
@@ -92,12 +90,12 @@ func TestExplainNoZone(t *testing.T) {
 	p := hold(t, os.Getuid(), "listen", "[fe80::1%lo]:9999", noOption)
 	e := explained(t, failed(t, reuse.Addr, "tcp", "[fe80::1%lo]:9999"))
 	wantCause(t, e, reuse.CauseListener, 1)
-	stop(t, p)
+	p.Stop(t)
 }
 
 func TestExplainExhausted(t *testing.T) {
 	testnet.Namespace(t)
-	sysctl(t, "ip_local_port_range", "20000 20003")
+	testnet.Sysctl(t, "ip_local_port_range", "20000 20003")
 	server, err := net.Listen("tcp", "127.0.0.1:9000")
 	if err != nil {
 		t.Fatal(err)
@@ -121,7 +119,39 @@ func TestExplainExhausted(t *testing.T) {
 	e = explained(t, err)
 	wantCause(t, e, reuse.CauseExhausted, 0)
 	wantAdvice(t, e, "4 of the 4 ports")
-	sysctl(t, "ip_local_port_range", "20000 20007")
+	testnet.Sysctl(t, "ip_local_port_range", "20000 20007")
+	conn, err := net.Dial("tcp", "127.0.0.1:9000")
+	if err != nil {
+		t.Fatal("the advice does not help: ", err)
+	}
+	conn.Close()
+}
+
+// The ports may be free again by the time it is explained.
+func TestExplainExhaustedNoLonger(t *testing.T) {
+	testnet.Namespace(t)
+	testnet.Sysctl(t, "ip_local_port_range", "20000 20003")
+	server, err := net.Listen("tcp", "127.0.0.1:9000")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	var conns []net.Conn
+	for range 4 {
+		conn, err := net.Dial("tcp", "127.0.0.1:9000")
+		if err != nil {
+			t.Fatal(err)
+		}
+		conns = append(conns, conn)
+	}
+	_, exhausted := net.Dial("tcp", "127.0.0.1:9000")
+	for _, conn := range conns {
+		conn.(*net.TCPConn).SetLinger(0) // which leaves no TIME_WAIT
+		conn.Close()
+	}
+	e := explained(t, exhausted)
+	wantCause(t, e, reuse.CauseFree, 0)
+	wantAdvice(t, e, "try again", "0 of the 4 ports")
 	conn, err := net.Dial("tcp", "127.0.0.1:9000")
 	if err != nil {
 		t.Fatal("the advice does not help: ", err)
@@ -156,85 +186,6 @@ func TestExplainSameConnection(t *testing.T) {
 	}
 	first.Close()
 	second.Close()
-}
-
-func TestExplainUnix(t *testing.T) {
-	t.Chdir(t.TempDir())
-	for _, network := range []string{"unix", "unixpacket", "unixgram"} {
-		t.Run(network, func(t *testing.T) {
-			path := network + ".socket"
-			live, err := openUnix(network, path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			absolute, err := filepath.Abs(path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, path := range []string{path, absolute} {
-				e := explained(t, failed(t, reuse.Addr, network, path))
-				if path == absolute && len(e.Holders) == 0 { // the kernel does not tell the file
-					wantCause(t, e, reuse.CauseHidden, 0)
-					continue
-				}
-				wantCause(t, e, reuse.CauseSelf, 1)
-				wantAdvice(t, e, "close it first")
-				if h := e.Holders[0]; h.Path != path || h.Network != network || h.Processes[0].PID != os.Getpid() {
-					t.Errorf("holder %+v", h)
-				}
-			}
-			live.Close() // the file stays
-			_, err = openUnix(network, path)
-			e := explained(t, err)
-			wantCause(t, e, reuse.CauseStale, 0)
-			wantAdvice(t, e, "reuse.Listen", "remove "+path)
-			listens(t, reuse.Addr, network, path)
-
-			for _, other := range []string{"file", "directory", "link"} {
-				path := network + other
-				switch other {
-				case "file":
-					err = os.WriteFile(path, nil, 0o600)
-				case "directory":
-					err = os.Mkdir(path, 0o700)
-				case "link":
-					err = os.Symlink("nowhere", path)
-				}
-				if err != nil {
-					t.Fatal(err)
-				}
-				wantCause(t, explained(t, failed(t, reuse.Addr, network, path)), reuse.CauseNotSocket, 0)
-				if err := os.Rename(path, path+".away"); err != nil {
-					t.Fatal(err)
-				}
-				listens(t, reuse.Addr, network, path)
-			}
-
-			abstract := fmt.Sprintf("@%s-%d", network, os.Getpid())
-			live, err = openUnix(network, abstract)
-			if err != nil {
-				t.Fatal(err)
-			}
-			e = explained(t, failed(t, reuse.Addr, network, abstract))
-			wantCause(t, e, reuse.CauseSelf, 1)
-			err = failed(t, reuse.Addr, network, abstract)
-			live.Close()
-			wantCause(t, explained(t, err), reuse.CauseFree, 0)
-			listens(t, reuse.Addr, network, abstract)
-		})
-	}
-}
-
-// openUnix binds as package net does, and leaves the file behind when closed.
-func openUnix(network, path string) (io.Closer, error) {
-	if network == "unixgram" {
-		return net.ListenUnixgram(network, &net.UnixAddr{Name: path, Net: network})
-	}
-	ln, err := net.ListenUnix(network, &net.UnixAddr{Name: path, Net: network})
-	if err == nil {
-		ln.SetUnlinkOnClose(false)
-	}
-	return ln, err
 }
 
 // Errors that are not about addresses come back as they are, at no cost.
@@ -283,7 +234,7 @@ func TestExplainDisturbsNobody(t *testing.T) {
 	tcpInUse := failed(t, reuse.Addr, "tcp", "127.0.0.1:9999")
 	stop := make(chan struct{})
 	done := make(chan struct{})
-	descriptors := countDescriptors(t)
+	descriptors := testnet.Descriptors(t)
 	go func() {
 		defer close(done)
 		// The namespace is the thread's; sockets are made on it only.
@@ -332,16 +283,7 @@ func TestExplainDisturbsNobody(t *testing.T) {
 	if received != times {
 		t.Errorf("%d of %d datagrams were sent: the others met a closed port", received, times)
 	}
-	if now := countDescriptors(t); now > descriptors {
+	if now := testnet.Descriptors(t); now > descriptors {
 		t.Errorf("%d descriptors before, %d after", descriptors, now)
 	}
-}
-
-func countDescriptors(t testing.TB) int {
-	t.Helper()
-	names, err := os.ReadDir("/proc/self/fd")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return len(names)
 }

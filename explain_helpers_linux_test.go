@@ -111,7 +111,8 @@ func failed(t testing.TB, m reuse.Mode, network, address string) error {
 
 // holder is a process that holds addresses. It reads lines of
 // "KIND ADDRESS V6ONLY OPTIONS", and answers each with "ok". KIND is listen,
-// bind or udp; heir starts a process that inherits all that is held; close closes
+// bind, udp or udpclient, which is connected; heir starts a process that inherits all that is held;
+// accept puts a connection in the place of the last listener; close closes
 // it.
 func holder([]string) error {
 	var held []*os.File
@@ -143,6 +144,14 @@ func holder([]string) error {
 			}
 			fmt.Println(cmd.Process.Pid)
 			continue
+		case "accept":
+			last := &held[len(held)-1]
+			fd, _, err := unix.Accept4(int((*last).Fd()), unix.SOCK_CLOEXEC)
+			if err != nil {
+				return err
+			}
+			(*last).Close()
+			*last = os.NewFile(uintptr(fd), "connection")
 		case "close":
 			for _, f := range held {
 				f.Close()
@@ -154,12 +163,17 @@ func holder([]string) error {
 				return err
 			}
 			socket := unix.SOCK_STREAM
-			if kind == "udp" {
+			if strings.HasPrefix(kind, "udp") {
 				socket = unix.SOCK_DGRAM
 			}
 			fd, err := bind(socket, addr, v6only, reuseOptions(options))
 			if err != nil {
 				return fmt.Errorf("%s: %w", lines.Text(), err)
+			}
+			if kind == "udpclient" {
+				if err := unix.Connect(fd, &unix.SockaddrInet4{Port: 9, Addr: addr.Addr().As4()}); err != nil {
+					return err
+				}
 			}
 			if kind == "listen" {
 				if err := unix.Listen(fd, 16); err != nil {
@@ -208,28 +222,5 @@ func holdMore(t testing.TB, p *testnet.Process, kind, address string, v6only boo
 	fmt.Fprintln(p.In, kind, address, v6only, int(o))
 	if line := p.Line(t); line != "ok" {
 		t.Fatalf("holder: %q", line)
-	}
-}
-
-// stop ends a process that holds something.
-func stop(t testing.TB, p *testnet.Process) {
-	t.Helper()
-	if err := p.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	p.Wait()
-}
-
-func needRoot(t testing.TB) {
-	t.Helper()
-	if os.Getuid() != 0 {
-		t.Skip("needs root, for processes of other users")
-	}
-}
-
-func sysctl(t testing.TB, name, value string) {
-	t.Helper()
-	if err := os.WriteFile("/proc/sys/net/ipv4/"+name, []byte(value), 0); err != nil {
-		t.Fatal(err)
 	}
 }

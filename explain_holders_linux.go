@@ -45,10 +45,7 @@ const inodesEach = 4
 // identify makes groups of the sockets that were found, and finds out whose they
 // are.
 func (l *look) identify(ctx context.Context) {
-	var names ephemeral
-	if len(l.others) > 0 || l.protocol == unix.IPPROTO_UDP {
-		names = l.ephemeral(ctx)
-	}
+	ephemeral := l.ephemeral(ctx)
 	type key struct {
 		local  netip.AddrPort
 		family uint8
@@ -61,7 +58,7 @@ func (l *look) identify(ctx context.Context) {
 	}
 	groups := map[key]*group{}
 	for _, s := range slices.Concat(l.live, l.others) {
-		k := key{s.Local, s.Family, s.State, s.UID, s.Cgroup, s.Inode != 0, names.client(s), 0}
+		k := key{s.Local, s.Family, s.State, s.UID, s.Cgroup, s.Inode != 0, ephemeral.client(s), 0}
 		if !connection(s) {
 			k.single = s.Inode
 		}
@@ -151,20 +148,19 @@ func (g *group) readOptions(inode uint32, found []procfs.Descriptor) {
 // ephemeral tells connections that were dialled from those that were accepted.
 type ephemeral struct {
 	low, high uint16
-	ports     map[uint16]bool // remote ports on which somebody on this host listens
+	listening map[uint16]bool // ports on which somebody on this host listens
 }
 
 func (l *look) ephemeral(ctx context.Context) ephemeral {
-	e := ephemeral{ports: map[uint16]bool{}}
+	e := ephemeral{listening: map[uint16]bool{}}
 	e.low, e.high = ephemeralRange()
-	for _, s := range l.others {
-		if e.has(s.Remote.Port()) && !e.ports[s.Remote.Port()] && len(e.ports) < 16 {
-			listeners, err := l.sockets(ctx, sockdiag.Request{
-				Protocol: l.protocol, LocalPort: s.Remote.Port(), States: sockdiag.Set(sockdiag.Listen),
-			})
-			if err == nil && len(listeners) > 0 {
-				e.ports[s.Remote.Port()] = true
-			}
+	if len(l.others) > 0 {
+		listeners, err := l.sockets(ctx, sockdiag.Request{Protocol: l.protocol, States: sockdiag.Set(sockdiag.Listen)})
+		if err != nil {
+			l.unseen = append(l.unseen, err.Error())
+		}
+		for _, s := range listeners {
+			e.listening[s.Local.Port()] = true
 		}
 	}
 	return e
@@ -180,7 +176,7 @@ func (e ephemeral) client(s sockdiag.Socket) bool {
 	if s.Remote.Port() == 0 || !e.has(s.Local.Port()) {
 		return false
 	}
-	return s.Protocol == unix.IPPROTO_UDP || !e.has(s.Remote.Port()) || e.ports[s.Remote.Port()]
+	return s.Protocol == unix.IPPROTO_UDP || !e.has(s.Remote.Port()) || e.listening[s.Remote.Port()]
 }
 
 // ephemeralRange returns net.ipv4.ip_local_port_range.

@@ -193,8 +193,11 @@ func (l *look) judgeConnection() *InUseError {
 		if connection(g.Socket) && g.Remote == l.remote {
 			h := l.holder(g, CauseOutgoing)
 			return &InUseError{Err: l.err, Cause: CauseOutgoing, Holders: []Holder{h},
-				Advice: "dial from another port, or wait until that connection is gone" + within(h.Expires)}
+				Advice: "dial from another port, or wait until that connection is gone"}
 		}
+	}
+	if l.blind {
+		return l.because(CauseUnknown, "look again")
 	}
 	return l.because(CauseFree, "try again")
 }

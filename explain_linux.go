@@ -23,15 +23,8 @@ func (a attempt) explain(ctx context.Context) *InUseError {
 		return a.privileged()
 	case refusedNotAvailable:
 		if a.call != "connect" {
-			if e := a.tentative(); e != nil {
-				return e
-			}
-			return a.notLocal()
+			return a.notAvailable()
 		}
-		if a.local.Port() == 0 {
-			return a.exhausted(ctx)
-		}
-		return a.explainPort(ctx)
 	}
 	if a.local.Port() == 0 {
 		return a.exhausted(ctx)
@@ -144,7 +137,7 @@ func (l *look) explain(ctx context.Context) *InUseError {
 		case errors.Is(err, unix.EACCES):
 			return l.privileged()
 		case errors.Is(err, unix.EADDRNOTAVAIL):
-			return l.notLocal()
+			return l.notAvailable()
 		case errors.Is(err, unix.EINVAL):
 			return l.noZone()
 		default:
@@ -187,6 +180,9 @@ func (l *look) find(ctx context.Context) (err error) {
 
 func (l *look) overlapping(ctx context.Context, r sockdiag.Request) ([]sockdiag.Socket, error) {
 	sockets, err := l.sockets(ctx, r)
+	if r.Limit > 0 && len(sockets) >= r.Limit {
+		l.unseen = append(l.unseen, fmt.Sprintf("connections of the port beyond the first %d of each IP version", r.Limit))
+	}
 	return slices.DeleteFunc(sockets, func(s sockdiag.Socket) bool { return !l.overlap(s) }), err
 }
 

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"os/exec"
 	"os/user"
 	"slices"
 	"strconv"
@@ -39,11 +38,11 @@ func TestExplainListener(t *testing.T) {
 			t.Errorf("processes %+v", h.Processes)
 		}
 		// The advice, one part after the other.
-		stop(t, p)
+		p.Stop(t)
 		listens(t, reuse.Addr, network, "127.0.0.1:9999")
 		p = hold(t, os.Getuid(), kind, "127.0.0.1:9999", portOption)
 		listens(t, reuse.Port, network, "127.0.0.1:9999")
-		stop(t, p)
+		p.Stop(t)
 	}
 }
 
@@ -59,12 +58,12 @@ func TestExplainSharing(t *testing.T) {
 			t.Errorf("options %v", h.Options)
 		}
 		listens(t, reuse.Port, network, "127.0.0.1:9999")
-		stop(t, p)
+		p.Stop(t)
 	}
 }
 
 func TestExplainOtherUser(t *testing.T) {
-	needRoot(t)
+	testnet.NeedRoot(t)
 	testnet.Namespace(t)
 	for _, network := range []string{"tcp4", "udp4"} {
 		kind := map[string]string{"tcp4": "listen", "udp4": "udp"}[network]
@@ -73,7 +72,7 @@ func TestExplainOtherUser(t *testing.T) {
 		wantCause(t, e, reuse.CauseOtherUser, 1)
 		wantAdvice(t, e, "same user", "65534")
 		testnet.As(t, 65534, func() { listens(t, reuse.Port, network, "127.0.0.1:9999") })
-		stop(t, p)
+		p.Stop(t)
 	}
 }
 
@@ -135,7 +134,7 @@ func TestExplainInherited(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer unix.Close(fd)
-	stop(t, p)
+	p.Stop(t)
 	unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 10_000)
 	listens(t, reuse.Addr, "tcp", "127.0.0.1:9999")
 }
@@ -217,10 +216,28 @@ func TestExplainStubborn(t *testing.T) {
 			}
 		})
 	}
+	// The process that has the connection can be stopped. (The other side has
+	// closed already, so none stays in TIME_WAIT.)
+	t.Run("owner", func(t *testing.T) {
+		testnet.Namespace(t)
+		p := hold(t, os.Getuid(), "listen", "127.0.0.1:9999", noOption)
+		client, err := net.Dial("tcp", "127.0.0.1:9999")
+		if err != nil {
+			t.Fatal(err)
+		}
+		holdMore(t, p, "accept", "-", false, noOption)
+		client.Close()
+		testnet.See(t, client.RemoteAddr(), client.LocalAddr(), testnet.CloseWait)
+		e := explained(t, failed(t, reuse.Addr, "tcp", "127.0.0.1:9999"))
+		wantCause(t, e, reuse.CauseStubborn, 1)
+		wantAdvice(t, e, fmt.Sprintf("stop pid %d", p.Process.Pid))
+		p.Stop(t)
+		listens(t, reuse.Addr, "tcp", "127.0.0.1:9999")
+	})
 	// The seconds are true: with a short timeout they can be waited for.
 	t.Run("wait", func(t *testing.T) {
 		testnet.Namespace(t)
-		sysctl(t, "tcp_fin_timeout", "1")
+		testnet.Sysctl(t, "tcp_fin_timeout", "1")
 		config := net.ListenConfig{Control: noOption.control}
 		ln, err := config.Listen(t.Context(), "tcp", "127.0.0.1:9999")
 		if err != nil {
@@ -239,19 +256,27 @@ func TestExplainStubborn(t *testing.T) {
 
 // TestExplainOutgoing: a client has got the port.
 func TestExplainOutgoing(t *testing.T) {
-	for _, wait := range []bool{false, true} {
-		t.Run(fmt.Sprint("TIME_WAIT=", wait), func(t *testing.T) {
+	for _, test := range []struct {
+		server, ports string
+		wait          bool // for a connection in TIME_WAIT
+	}{
+		{"127.0.0.1:9000", "20000 20000", false},
+		{"127.0.0.1:9000", "20000 20000", true},
+		{"127.0.0.1:20001", "20000 20001", false}, // whose port could be a client's, too
+		{"127.0.0.1:20001", "20000 20001", true},
+	} {
+		t.Run(fmt.Sprint(test), func(t *testing.T) {
 			testnet.Namespace(t)
-			server, err := net.Listen("tcp", "127.0.0.1:9000")
+			server, err := net.Listen("tcp", test.server)
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer server.Close()
-			sysctl(t, "ip_local_port_range", "20000 20000")
-			sysctl(t, "ip_local_reserved_ports", "30000")
+			testnet.Sysctl(t, "ip_local_port_range", test.ports)
+			testnet.Sysctl(t, "ip_local_reserved_ports", "30000")
 			dial := func(d net.Dialer) net.Conn {
 				t.Helper()
-				client, err := d.Dial("tcp", "127.0.0.1:9000")
+				client, err := d.Dial("tcp", test.server)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -259,7 +284,7 @@ func TestExplainOutgoing(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if wait {
+				if test.wait {
 					client.Close()
 					accepted.Close()
 					testnet.See(t, client.LocalAddr(), client.RemoteAddr(), testnet.TimeWait)
@@ -274,27 +299,44 @@ func TestExplainOutgoing(t *testing.T) {
 				wantCause(t, e, reuse.CauseOutgoing, 1)
 				wantAdvice(t, e, "net.ipv4.ip_local_reserved_ports=30000,20000", "net.Dialer{Control: reuse.Addr.Control}")
 				h := e.Holders[0]
-				if h.Local.String() != client.LocalAddr().String() || h.Remote.String() != "127.0.0.1:9000" {
+				if h.Local.String() != client.LocalAddr().String() || h.Remote.String() != test.server {
 					t.Errorf("holder %+v", h)
 				}
-				if own := len(h.Processes) == 1 && h.Processes[0].PID == os.Getpid(); own == wait {
+				if own := len(h.Processes) == 1 && h.Processes[0].PID == os.Getpid(); own == test.wait {
 					t.Errorf("processes %+v", h.Processes)
 				}
 			}
-			if wait {
+			if test.wait {
 				return // for a minute
 			}
 			client.(*net.TCPConn).SetLinger(0) // frees it at once
 			client.Close()
-			sysctl(t, "ip_local_reserved_ports", "30000,20000")
-			if _, err := net.Dial("tcp", "127.0.0.1:9000"); !errors.Is(err, syscall.EADDRNOTAVAIL) {
+			testnet.Sysctl(t, "ip_local_reserved_ports", "30000,20000")
+			if _, err := net.Dial("tcp", test.server); !errors.Is(err, syscall.EADDRNOTAVAIL) {
 				t.Errorf("the only port, reserved: %v", err)
 			}
-			sysctl(t, "ip_local_reserved_ports", "\n")
+			testnet.Sysctl(t, "ip_local_reserved_ports", "\n")
 			dial(net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}, Control: reuse.Addr.Control})
 			listens(t, reuse.Addr, "tcp", ":20000")
 		})
 	}
+}
+
+// UDP clients get their ports from the same range.
+func TestExplainOutgoingUDP(t *testing.T) {
+	testnet.Namespace(t)
+	testnet.Sysctl(t, "ip_local_port_range", "20000 20000")
+	p := hold(t, os.Getuid(), "udpclient", "127.0.0.1:0", noOption)
+	e := explained(t, failed(t, reuse.Addr, "udp4", ":20000"))
+	wantCause(t, e, reuse.CauseOutgoing, 1)
+	wantAdvice(t, e, fmt.Sprintf("stop pid %d", p.Process.Pid), "net.ipv4.ip_local_reserved_ports=20000")
+	p.Stop(t)
+	testnet.Sysctl(t, "ip_local_reserved_ports", "20000")
+	if conn, err := net.Dial("udp", "127.0.0.1:9"); err == nil {
+		t.Errorf("a client gets %v, the only port, which is reserved", conn.LocalAddr())
+		conn.Close()
+	}
+	listens(t, reuse.Addr, "udp4", ":20000")
 }
 
 func TestExplainBound(t *testing.T) {
@@ -310,7 +352,7 @@ func TestExplainBound(t *testing.T) {
 			t.Errorf("holder %+v", h)
 		}
 	}
-	stop(t, p)
+	p.Stop(t)
 	listens(t, reuse.Addr, "tcp", "127.0.0.1:9999")
 	hold(t, os.Getuid(), "bind", "127.0.0.1:9999", addrOption)
 	listens(t, reuse.Addr, "tcp", "127.0.0.1:9999")
@@ -324,12 +366,12 @@ func TestExplainDualStack(t *testing.T) {
 		wantCause(t, e, reuse.CauseDualStack, 1)
 		wantAdvice(t, e, "have it open network tcp6 (IPV6_V6ONLY)")
 	}
-	stop(t, p)
+	p.Stop(t)
 	p = testnet.Start(t, os.Getuid(), "holder")
 	holdMore(t, p, "listen", "[::]:9999", true, addrOption)
 	listens(t, reuse.Addr, "tcp4", "0.0.0.0:9999")
 	listens(t, reuse.Addr, "tcp4", "127.0.0.1:9999")
-	stop(t, p)
+	p.Stop(t)
 
 	// The other way round.
 	p = hold(t, os.Getuid(), "listen", "127.0.0.1:9999", addrOption)
@@ -337,97 +379,5 @@ func TestExplainDualStack(t *testing.T) {
 	wantCause(t, e, reuse.CauseDualStack, 1)
 	wantAdvice(t, e, "open this on network tcp6")
 	listens(t, reuse.Addr, "tcp6", ":9999")
-	stop(t, p)
-}
-
-// TestExplainHidden explains as a user who may not see the holder's process.
-func TestExplainHidden(t *testing.T) {
-	needRoot(t)
-	testnet.Namespace(t)
-	p := hold(t, 0, "listen", "127.0.0.1:9999", addrOption)
-	blind := testnet.Start(t, 65534, "explainer", "1", "tcp", "127.0.0.1:9999")
-	line := blind.Line(t)
-	if !strings.HasPrefix(line, "hidden 1 1 ") || !strings.Contains(line, "user root") || !strings.Contains(line, "another user's") {
-		t.Errorf("as another user: %q", line)
-	}
-	seeing := testnet.Start(t, 0, "explainer", "1", "tcp", "127.0.0.1:9999")
-	if line := seeing.Line(t); !strings.HasPrefix(line, "listener 1 0 ") {
-		t.Errorf("as root: %q", line)
-	}
-	stop(t, p)
-	listens(t, reuse.Addr, "tcp", "127.0.0.1:9999")
-}
-
-// TestExplainNamespace explains in a pid namespace of its own, from which the
-// holder's process cannot be seen, although it is the same user's.
-func TestExplainNamespace(t *testing.T) {
-	needRoot(t)
-	unshare, err := exec.LookPath("unshare")
-	if err != nil {
-		t.Skip("needs unshare(1): ", err)
-	}
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	testnet.Namespace(t)
-	p := hold(t, 0, "listen", "127.0.0.1:9999", addrOption)
-	args := []string{self, "1", "tcp", "127.0.0.1:9999"}
-	for name, test := range map[string]struct {
-		command []string
-		want    string
-	}{
-		"inside":  {append([]string{unshare, "--pid", "--fork", "--mount-proc"}, args...), "hidden 1 0 "},
-		"outside": {args, "listener 1 0 "},
-	} {
-		cmd := exec.Command(test.command[0], test.command[1:]...)
-		cmd.Env = append(os.Environ(), "TESTNET_PROGRAM=explainer")
-		out, err := cmd.CombinedOutput()
-		if err != nil || !strings.HasPrefix(string(out), test.want) {
-			t.Errorf("%s: %v, %s; want %q", name, err, out, test.want)
-		}
-		if inside := name == "inside"; inside != strings.Contains(string(out), "outermost pid namespace") {
-			t.Errorf("%s: %s", name, out)
-		}
-	}
-	stop(t, p)
-	listens(t, reuse.Addr, "tcp", "127.0.0.1:9999")
-}
-
-// TestExplainSeveral: all that is in the way is listed, the decisive one first.
-func TestExplainSeveral(t *testing.T) {
-	testnet.Namespace(t)
-	sysctl(t, "ip_local_port_range", "20000 20000")
-	server, err := net.Listen("tcp", "127.0.0.1:9000")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer server.Close()
-	client, err := net.Dial("tcp", "127.0.0.1:9000")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer client.Close()
-	p := hold(t, os.Getuid(), "listen", "127.0.0.2:20000", noOption)
-	e := explained(t, failed(t, reuse.Addr, "tcp4", ":20000"))
-	wantCause(t, e, reuse.CauseListener, 2)
-	if e.Holders[1].Cause != reuse.CauseOutgoing {
-		t.Errorf("second: %+v", e.Holders[1])
-	}
-	stop(t, p)
-	e = explained(t, failed(t, reuse.Addr, "tcp4", ":20000"))
-	wantCause(t, e, reuse.CauseOutgoing, 1)
-}
-
-// TestExplainFree: it is free by the time it is explained.
-func TestExplainFree(t *testing.T) {
-	testnet.Namespace(t)
-	for _, network := range []string{"tcp4", "udp4"} {
-		kind := map[string]string{"tcp4": "listen", "udp4": "udp"}[network]
-		p := hold(t, os.Getuid(), kind, "127.0.0.1:9999", noOption)
-		err := failed(t, reuse.Addr, network, "127.0.0.1:9999")
-		stop(t, p)
-		wantCause(t, explained(t, err), reuse.CauseFree, 0)
-		listens(t, reuse.Addr, network, "127.0.0.1:9999")
-	}
+	p.Stop(t)
 }

@@ -3,6 +3,7 @@ package reuse
 import (
 	"context"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"example.com/reuse/internal/sockdiag"
@@ -24,22 +25,10 @@ func (a attempt) pathHolders(ctx context.Context) (holders []Holder, unseen []st
 	if err != nil {
 		return nil, []string{err.Error()}
 	}
-	var stat unix.Stat_t
-	known := unix.Lstat(a.path, &stat) == nil
+	found := boundTo(a.path, sockets)
 	l := look{attempt: a, kernel: kernel, user: user()}
-	var found []sockdiag.UnixSocket
-	for _, s := range sockets {
-		// A path may be bound as it is or from another directory; what
-		// tells for sure is the file, which not every kernel does.
-		byFile := known && s.FileInode != 0 && s.FileInode == uint32(stat.Ino)
-		byName := s.FileInode == 0 && s.Name == abstractName(a.path)
-		// A socket that was accepted has its listener's name. A datagram
-		// socket is called established from the first peer on.
-		accepted := s.State == sockdiag.Established && s.Type != unix.SOCK_DGRAM
-		if (byFile || byName) && !accepted {
-			found = append(found, s)
-			l.groups = append(l.groups, &group{Socket: sockdiag.Socket{UID: s.UID, Inode: s.Inode}, count: 1, inodes: []uint32{s.Inode}})
-		}
+	for _, s := range found {
+		l.groups = append(l.groups, &group{Socket: sockdiag.Socket{UID: s.UID, Inode: s.Inode}, count: 1, inodes: []uint32{s.Inode}})
 	}
 	l.owners(ctx)
 	for i, s := range found {
@@ -59,6 +48,40 @@ func (a attempt) pathHolders(ctx context.Context) (holders []Holder, unseen []st
 		holders = append(holders, h)
 	}
 	return holders, l.unseen
+}
+
+// boundTo returns those of sockets that have path.
+func boundTo(path string, sockets []sockdiag.UnixSocket) []sockdiag.UnixSocket {
+	var stat unix.Stat_t
+	if unix.Lstat(path, &stat) != nil {
+		stat.Ino = 0
+	}
+	// A file may be bound by another name than path: from another directory. So
+	// it goes by the file, where the kernel tells it. On a file system that is
+	// several devices stat tells another one than sock_diag.
+	for _, matches := range []func(sockdiag.UnixSocket) bool{
+		func(s sockdiag.UnixSocket) bool {
+			return s.FileInode != 0 && s.FileInode == uint32(stat.Ino) && s.FileDevice == uint64(stat.Dev)
+		},
+		func(s sockdiag.UnixSocket) bool {
+			return s.FileInode != 0 && s.FileInode == uint32(stat.Ino) && filepath.Base(s.Name) == filepath.Base(path)
+		},
+		func(s sockdiag.UnixSocket) bool { return s.FileInode == 0 && s.Name == abstractName(path) },
+	} {
+		var found []sockdiag.UnixSocket
+		for _, s := range sockets {
+			// A socket that was accepted has its listener's name. A
+			// datagram socket is called established from the first peer on.
+			accepted := s.State == sockdiag.Established && s.Type != unix.SOCK_DGRAM
+			if matches(s) && !accepted {
+				found = append(found, s)
+			}
+		}
+		if found != nil {
+			return found
+		}
+	}
+	return nil
 }
 
 func ownedBySelf(processes []Process) bool {

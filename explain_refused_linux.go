@@ -29,6 +29,14 @@ func (a attempt) privileged() *InUseError {
 		"or lower net.ipv4.ip_unprivileged_port_start to %d", start, a.local.Port()))
 }
 
+// notAvailable explains EADDRNOTAVAIL of bind.
+func (a attempt) notAvailable() *InUseError {
+	if e := a.tentative(); e != nil {
+		return e
+	}
+	return a.notLocal()
+}
+
 // tentative explains EADDRNOTAVAIL of an IPv6 address that an interface has, but
 // may not use until duplicate address detection has passed.
 func (a attempt) tentative() *InUseError {
@@ -91,17 +99,17 @@ func (a attempt) exhausted(ctx context.Context) *InUseError {
 		}
 	}
 	total := int(high) - int(low) + 1
-	of := ""
+	to := ""
 	if a.remote.IsValid() {
-		of = " to " + a.remote.String()
+		to = " to " + a.remote.String()
 	}
-	cause := CauseExhausted
+	numbers := fmt.Sprintf("%d of the %d ports of net.ipv4.ip_local_port_range (%d to %d) are taken%s, %d of them in TIME_WAIT",
+		len(taken), total, low, high, to, waiting)
+	e := a.because(CauseExhausted, numbers+": widen the range, keep connections open and use them again, or use several addresses")
 	// The kernel leaves out reserved ones, and may give up before the last.
-	if len(taken) < total/2 && reservedCount(low, high) < total/2 {
-		cause = CauseFree
+	if usable := total - reservedCount(low, high); len(taken) < usable/2 {
+		e.Cause, e.Advice = CauseFree, "try again: "+numbers
 	}
-	e := a.because(cause, fmt.Sprintf("%d of the %d ports of net.ipv4.ip_local_port_range (%d to %d) are taken%s, %d of them in TIME_WAIT: "+
-		"widen the range, keep connections open and use them again, or use several addresses", len(taken), total, low, high, of, waiting))
 	e.Unseen = kernel.unseen
 	return e
 }

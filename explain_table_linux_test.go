@@ -1,7 +1,6 @@
 package reuse_test
 
 import (
-	"net"
 	"net/netip"
 	"os"
 	"testing"
@@ -16,19 +15,8 @@ import (
 // first socket's state, options and address with a second call, its address and
 // its user, and compares the cause with what the test knows it has made.
 func TestExplainTable(t *testing.T) {
-	needRoot(t)
-	tcp := []second{
-		{"Addr.Listen", addrOption, listenTCP(reuse.Addr.Listen)},
-		{"Port.Listen", addrOption | portOption, listenTCP(reuse.Port.Listen)},
-		{"no option", noOption, listenTCP(func(network, address string) (net.Listener, error) {
-			config := net.ListenConfig{Control: noOption.control}
-			return config.Listen(t.Context(), network, address)
-		})},
-	}
-	udp := []second{
-		{"Addr.ListenPacket", addrOption, listenUDP(reuse.Addr.ListenPacket)},
-		{"Port.ListenPacket", portOption, listenUDP(reuse.Port.ListenPacket)},
-	}
+	testnet.NeedRoot(t)
+	tcp, udp := tcpSeconds(t), udpSeconds()
 	for _, test := range []struct {
 		name    string
 		kind    string // of a process that holds it; "" if this one does

@@ -19,7 +19,7 @@ func (e *InUseError) Error() string {
 
 // Explanation returns what Error says beyond e.Err.
 func (e *InUseError) Explanation() string {
-	parts := []string{causes[e.Cause]}
+	parts := []string{e.Cause.sentence()}
 	const most = 4
 	for i, h := range e.Holders {
 		if i == most {
@@ -38,28 +38,47 @@ func (e *InUseError) Explanation() string {
 	return strings.Join(parts, "; ")
 }
 
-// causes are the sentences of each Cause.
-var causes = map[Cause]string{
-	CauseSelf:      "this process has it already",
-	CauseListener:  "a live socket has it",
-	CauseSharing:   "live sockets share it with SO_REUSEPORT",
-	CauseOtherUser: "a live socket shares it with SO_REUSEPORT, with its own user only",
-	CauseInherited: "a live socket has it, which several processes have",
-	CauseDualStack: "a live socket of the other IP version has it: a wildcard [::] without IPV6_V6ONLY holds IPv4 as well",
-	CauseBound:     "a socket that is bound, but does not listen, has it",
-	CauseLeftover:  "connections of a former socket are left over",
-	CauseStubborn:  "connections are left over that were made without SO_REUSEADDR",
-	CauseOutgoing:  "an outgoing connection has it",
-	CauseHidden:    "a live socket has it, whose process cannot be seen",
-
-	CausePrivileged: "the port is privileged",
-	CauseNotLocal:   "this host does not have the address",
-	CauseExhausted:  "the ephemeral ports are exhausted",
-	CauseNoZone:     "a link-local address takes a zone",
-	CauseStale:      "the file of a socket that nobody has any more is in the way",
-	CauseNotSocket:  "the file is no socket",
-	CauseFree:       "it is free by now",
-	CauseUnknown:    "the kernel shows no reason",
+// sentence says c in words.
+func (c Cause) sentence() string {
+	switch c {
+	case CauseSelf:
+		return "this process has it already"
+	case CauseListener:
+		return "a live socket has it"
+	case CauseSharing:
+		return "live sockets share it with SO_REUSEPORT"
+	case CauseOtherUser:
+		return "a live socket shares it with SO_REUSEPORT, with its own user only"
+	case CauseInherited:
+		return "a live socket has it, which several processes have"
+	case CauseDualStack:
+		return "a live socket of the other IP version has it: a wildcard [::] without IPV6_V6ONLY holds IPv4 as well"
+	case CauseBound:
+		return "a socket that is bound, but does not listen, has it"
+	case CauseLeftover:
+		return "connections of a former socket are left over"
+	case CauseStubborn:
+		return "connections are left over that were made without SO_REUSEADDR"
+	case CauseOutgoing:
+		return "an outgoing connection has it"
+	case CauseHidden:
+		return "a live socket has it, whose process cannot be seen"
+	case CausePrivileged:
+		return "the port is privileged"
+	case CauseNotLocal:
+		return "this host does not have the address"
+	case CauseExhausted:
+		return "the ephemeral ports are exhausted"
+	case CauseNoZone:
+		return "a link-local address takes a zone"
+	case CauseStale:
+		return "the file of a socket that nobody has any more is in the way"
+	case CauseNotSocket:
+		return "the file is no socket"
+	case CauseFree:
+		return "it is free by now"
+	}
+	return "the kernel shows no reason"
 }
 
 // String returns a line for people, such as "nginx (pid 812), user www-data,
@@ -90,7 +109,7 @@ func (h Holder) String() string {
 	}
 	parts = append(parts, where)
 	if h.Expires > 0 {
-		parts = append(parts, "gone"+within(h.Expires))
+		parts = append(parts, "gone in "+seconds(h.Expires))
 	}
 	return strings.Join(parts, ", ")
 }
@@ -120,12 +139,9 @@ func (h Holder) where() string {
 	return s
 }
 
-// within returns " in 12 s", "" if d is 0.
-func within(d time.Duration) string {
-	if d <= 0 {
-		return ""
-	}
-	return fmt.Sprintf(" in %d s", int((d+time.Second-1)/time.Second))
+// seconds returns d as "12 s", rounded up.
+func seconds(d time.Duration) string {
+	return fmt.Sprintf("%d s", int((d+time.Second-1)/time.Second))
 }
 
 // pids returns "pid 12", "pids 12 and 13", or "it".

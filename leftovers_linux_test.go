@@ -188,12 +188,12 @@ func TestReservedPorts(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer server.Close()
-	sysctl(t, "ip_local_port_range", "20000 20000")
-	sysctl(t, "ip_local_reserved_ports", "20000")
+	testnet.Sysctl(t, "ip_local_port_range", "20000 20000")
+	testnet.Sysctl(t, "ip_local_reserved_ports", "20000")
 	if _, err := net.Dial("tcp", "127.0.0.1:9999"); !errors.Is(err, unix.EADDRNOTAVAIL) {
 		t.Errorf("with the only port reserved: %v, want EADDRNOTAVAIL", err)
 	}
-	sysctl(t, "ip_local_reserved_ports", "\n")
+	testnet.Sysctl(t, "ip_local_reserved_ports", "\n")
 	client, err := net.Dial("tcp", "127.0.0.1:9999")
 	if err != nil {
 		t.Fatal("the control: ", err)

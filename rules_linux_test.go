@@ -17,19 +17,7 @@ import (
 // socket and a second call, and compares with three rules that know nothing of
 // the package.
 func TestRules(t *testing.T) {
-	tcp := []second{
-		{"Addr.Listen", addrOption, listenTCP(reuse.Addr.Listen)},
-		{"Port.Listen", addrOption | portOption, listenTCP(reuse.Port.Listen)},
-		{"no option", noOption, listenTCP(func(network, address string) (net.Listener, error) {
-			config := net.ListenConfig{Control: noOption.control}
-			return config.Listen(t.Context(), network, address)
-		})},
-	}
-	udp := []second{
-		{"Addr.ListenPacket", addrOption, listenUDP(reuse.Addr.ListenPacket)},
-		{"Port.ListenPacket", portOption, listenUDP(reuse.Port.ListenPacket)},
-		{"net.ListenPacket", noOption, listenUDP(net.ListenPacket)},
-	}
+	tcp, udp := tcpSeconds(t), udpSeconds()
 	for _, test := range []struct {
 		name    string
 		hold    func(testing.TB, place, uint16, reuseOptions) (held place)
@@ -142,6 +130,27 @@ type second struct {
 	name    string
 	options reuseOptions
 	at      func(p place, port uint16) error
+}
+
+// tcpSeconds are those of TCP.
+func tcpSeconds(t testing.TB) []second {
+	return []second{
+		{"Addr.Listen", addrOption, listenTCP(reuse.Addr.Listen)},
+		{"Port.Listen", addrOption | portOption, listenTCP(reuse.Port.Listen)},
+		{"no option", noOption, listenTCP(func(network, address string) (net.Listener, error) {
+			config := net.ListenConfig{Control: noOption.control}
+			return config.Listen(t.Context(), network, address)
+		})},
+	}
+}
+
+// udpSeconds are those of UDP.
+func udpSeconds() []second {
+	return []second{
+		{"Addr.ListenPacket", addrOption, listenUDP(reuse.Addr.ListenPacket)},
+		{"Port.ListenPacket", portOption, listenUDP(reuse.Port.ListenPacket)},
+		{"net.ListenPacket", noOption, listenUDP(net.ListenPacket)},
+	}
 }
 
 func listenTCP(listen func(network, address string) (net.Listener, error)) func(place, uint16) error {

@@ -124,7 +124,7 @@ func TestStarterProcesses(t *testing.T) {
 // Replacing a file leaves no descriptor open.
 func TestStaleLeak(t *testing.T) {
 	t.Chdir(t.TempDir())
-	before := descriptors(t)
+	before := testnet.Descriptors(t)
 	for range 100 {
 		leaveStale(t, "unix", "socket")
 		ln, err := reuse.Listen("unix", "socket")
@@ -133,7 +133,7 @@ func TestStaleLeak(t *testing.T) {
 		}
 		ln.Close()
 	}
-	if after := descriptors(t); after != before {
+	if after := testnet.Descriptors(t); after != before {
 		t.Errorf("%d descriptors, before %d", after, before)
 	}
 }

@@ -50,6 +50,7 @@ const (
 // The question mark lets strace pass over a call that the architecture lacks.
 const traceable = "socket,setsockopt,getsockopt,bind,listen,getsockname,getpeername,connect,?accept,accept4," +
 	"epoll_create1,epoll_ctl,close,fcntl,dup,dup3,ioctl," +
+	"sendto,recvmsg,readlinkat,getdents64,?pidfd_open,?pidfd_getfd," +
 	"?open,openat,read,pread64,lseek,?stat,?lstat,fstat,?newfstatat,?statx,?unlink,unlinkat,flock"
 
 // traced runs the operation of that name between two marks: writes that fail,

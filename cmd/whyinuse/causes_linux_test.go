@@ -15,7 +15,7 @@ const nobody = 65534
 
 // Who listens, and how.
 func TestListeners(t *testing.T) {
-	needRoot(t)
+	testnet.NeedRoot(t)
 	for _, network := range []string{"tcp4", "udp4"} {
 		t.Run(network, func(t *testing.T) {
 			testnet.Namespace(t)
@@ -52,7 +52,7 @@ func TestListeners(t *testing.T) {
 					}
 				}
 				want(t, tell(t, test.asker, network, "127.0.0.1:9998"), "free", 0)
-				stop(t, p)
+				p.Stop(t)
 			}
 		})
 	}
@@ -109,7 +109,7 @@ func TestConnections(t *testing.T) {
 	}
 	t.Run("outgoing", func(t *testing.T) {
 		testnet.Namespace(t)
-		sysctl(t, "ip_local_port_range", "20000 20000")
+		testnet.Sysctl(t, "ip_local_port_range", "20000 20000")
 		hold(t, os.Getuid(), "tcp4", "127.0.0.1:9000", "none")
 		want(t, tellHere(t, "20000"), "free", 0)
 		conn, err := net.Dial("tcp", "127.0.0.1:9000")
@@ -147,14 +147,14 @@ func TestSelf(t *testing.T) {
 
 // A low port is not free for those who may not have it, on UDP neither.
 func TestPrivileged(t *testing.T) {
-	needRoot(t)
+	testnet.NeedRoot(t)
 	testnet.Namespace(t)
 	for _, network := range []string{"tcp", "tcp6", "udp", "udp4", "udp6"} {
 		want(t, tell(t, 0, network, ":80"), "free", 0)
 		want(t, tell(t, nobody, network, ":80"), "privileged", 0, network+" :80 cannot be bound: ", "ip_unprivileged_port_start")
 		want(t, tell(t, nobody, network, ":1024"), "free", 0)
 	}
-	sysctl(t, "ip_unprivileged_port_start", "80")
+	testnet.Sysctl(t, "ip_unprivileged_port_start", "80")
 	want(t, tell(t, nobody, "udp", ":80"), "free", 0)
 	want(t, tell(t, nobody, "udp", ":79"), "privileged", 0)
 	hold(t, nobody, "udp", ":80", "none")
@@ -187,7 +187,7 @@ func TestPaths(t *testing.T) {
 		if h := o.Holders[0]; h.Path != path || h.Network != network || h.Local != "" || h.Remote != "" {
 			t.Errorf("holder %+v", h)
 		}
-		stop(t, p)
+		p.Stop(t)
 		o = tellHere(t, path) // unix for short
 		want(t, o, "stale", 0, "cannot be bound")
 		if o.Network != "unix" {
@@ -209,7 +209,7 @@ func TestPaths(t *testing.T) {
 
 // Another user may bind nothing in a directory that is not writable.
 func TestForbiddenPath(t *testing.T) {
-	needRoot(t)
+	testnet.NeedRoot(t)
 	dir, err := os.MkdirTemp("/tmp", "whyinuse") // t.TempDir's parents are closed to others
 	if err != nil {
 		t.Fatal(err)

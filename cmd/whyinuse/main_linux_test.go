@@ -113,7 +113,7 @@ func open(network, address string, o options) (interface{ Close() error }, error
 // hold lets a process of user uid hold an address.
 func hold(t testing.TB, uid int, network, address, options string) *testnet.Process {
 	t.Helper()
-	p := child(t, uid, "holder", network, address, options)
+	p := testnet.Start(t, uid, "holder", network, address, options)
 	if line := p.Line(t); line != "ok" {
 		t.Fatalf("holder: %q", line)
 	}
@@ -129,38 +129,10 @@ func do(t testing.TB, p *testnet.Process, what string) {
 	}
 }
 
-// child starts a program of TestMain's, which is killed if the test would hang.
-func child(t testing.TB, uid int, program string, args ...string) *testnet.Process {
-	t.Helper()
-	p := testnet.Start(t, uid, program, args...)
-	kill := time.AfterFunc(guard, func() { p.Process.Kill() })
-	t.Cleanup(func() { kill.Stop() })
-	return p
-}
-
-// end waits for p to end, and returns its exit code and what it still printed.
-func end(t testing.TB, p *testnet.Process) (code int, lines []string) {
-	t.Helper()
-	for line := p.Line(t); line != ""; line = p.Line(t) {
-		lines = append(lines, line)
-	}
-	p.Wait()
-	return p.ProcessState.ExitCode(), lines
-}
-
-// stop ends a process that holds something.
-func stop(t testing.TB, p *testnet.Process) {
-	t.Helper()
-	if err := p.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	p.Wait()
-}
-
 // tell runs whyinuse -json as user uid, in a process of its own.
 func tell(t testing.TB, uid int, args ...string) object {
 	t.Helper()
-	code, lines := end(t, child(t, uid, "whyinuse", append([]string{"-json"}, args...)...))
+	code, lines := testnet.Start(t, uid, "whyinuse", append([]string{"-json"}, args...)...).End(t)
 	return parsed(t, code, strings.Join(lines, "\n"))
 }
 
@@ -207,19 +179,5 @@ func want(t testing.TB, o object, cause string, n int, parts ...string) {
 		if !strings.Contains(o.Text, part) {
 			t.Errorf("%q does not say %q", o.Text, part)
 		}
-	}
-}
-
-func needRoot(t testing.TB) {
-	t.Helper()
-	if os.Getuid() != 0 {
-		t.Skip("needs root, for processes of other users")
-	}
-}
-
-func sysctl(t testing.TB, name, value string) {
-	t.Helper()
-	if err := os.WriteFile("/proc/sys/net/ipv4/"+name, []byte(value), 0); err != nil {
-		t.Fatal(err)
 	}
 }

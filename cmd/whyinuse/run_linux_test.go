@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"example.com/reuse"
+	"example.com/reuse/internal/testnet"
 )
 
 func TestExitCode(t *testing.T) {
@@ -44,8 +45,8 @@ func TestExitCode(t *testing.T) {
 		{[]string{"-port", "9999"}, wrong, "-port"},
 		{[]string{"-h"}, wrong, "Usage"},
 	} {
-		p := child(t, os.Getuid(), "whyinuse 2>&1", test.args...)
-		code, lines := end(t, p)
+		p := testnet.Start(t, os.Getuid(), "whyinuse 2>&1", test.args...)
+		code, lines := p.End(t)
 		if code != test.code || len(lines) == 0 || !strings.Contains(lines[0], test.first) {
 			t.Errorf("%q: exit code %d, %q; want %d, %q", test.args, code, lines, test.code, test.first)
 		}

@@ -124,7 +124,7 @@ func TestWaitProcess(t *testing.T) {
 	testnet.Namespace(t)
 	for _, interrupt := range []bool{false, true} {
 		holder := hold(t, os.Getuid(), "tcp4", "127.0.0.1:9999", "none")
-		p := child(t, os.Getuid(), "whyinuse 2>&1", "-wait", "1h", "tcp4", "127.0.0.1:9999")
+		p := testnet.Start(t, os.Getuid(), "whyinuse 2>&1", "-wait", "1h", "tcp4", "127.0.0.1:9999")
 		if line := p.Line(t); !strings.HasPrefix(line, "waiting: ") {
 			t.Fatalf("line %q", line)
 		}
@@ -135,9 +135,9 @@ func TestWaitProcess(t *testing.T) {
 				t.Fatal(err)
 			}
 		} else {
-			stop(t, holder)
+			holder.Stop(t)
 		}
-		if got, lines := end(t, p); got != code || len(lines) == 0 || lines[0] != want {
+		if got, lines := p.End(t); got != code || len(lines) == 0 || lines[0] != want {
 			t.Errorf("interrupt %v: exit code %d, %q", interrupt, got, lines)
 		}
 		holder.Process.Kill()

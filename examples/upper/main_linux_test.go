@@ -44,33 +44,13 @@ func TestMain(m *testing.M) {
 	})
 }
 
-// child starts a program of TestMain's. If it does not end, it is killed before
-// the test waits for it until the test binary times out.
-func child(t testing.TB, program string, args ...string) *testnet.Process {
-	t.Helper()
-	p := testnet.Start(t, os.Getuid(), program, args...)
-	kill := time.AfterFunc(guard, func() { p.Process.Kill() })
-	t.Cleanup(func() { kill.Stop() })
-	return p
-}
-
-// end waits for p to end, and returns its exit code and what it still printed.
-func end(t testing.TB, p *testnet.Process) (code int, lines []string) {
-	t.Helper()
-	for line := p.Line(t); line != ""; line = p.Line(t) {
-		lines = append(lines, line)
-	}
-	p.Wait()
-	return p.ProcessState.ExitCode(), lines
-}
-
 // stop sends p a signal, upon which it has to end well.
 func stop(t testing.TB, p *testnet.Process, s os.Signal) {
 	t.Helper()
 	if err := p.Process.Signal(s); err != nil {
 		t.Fatal(err)
 	}
-	if code, lines := end(t, p); code != 0 || lines != nil {
+	if code, lines := p.End(t); code != 0 || lines != nil {
 		t.Errorf("%v: %v, printed %q", s, p.ProcessState, lines)
 	}
 }
@@ -88,7 +68,7 @@ func eventually(t testing.TB, what string, f func() bool) {
 func TestSignal(t *testing.T) {
 	for _, s := range []os.Signal{syscall.SIGTERM, syscall.SIGINT} {
 		t.Run(s.String(), func(t *testing.T) {
-			p := child(t, "upper", "-addr", "127.0.0.1:0")
+			p := testnet.Start(t, os.Getuid(), "upper", "-addr", "127.0.0.1:0")
 			addr := parse(t, "tcp", p.Line(t))
 			silent, stuck := dialTCP(t, addr), dialTCP(t, addr)
 			hello(t, silent)
@@ -156,7 +136,7 @@ func asleep(t testing.TB, pid int) bool {
 func TestRestart(t *testing.T) {
 	testnet.Namespace(t)
 	start := func() *testnet.Process {
-		p := child(t, "upper")
+		p := testnet.Start(t, os.Getuid(), "upper")
 		if addr := parse(t, "tcp", p.Line(t)); !strings.HasSuffix(addr, ":9999") {
 			t.Fatalf("listens on %s", addr)
 		}
@@ -209,7 +189,7 @@ func bind(port int) error {
 // Connections that come when the descriptors are used up wait, and are served
 // when others end.
 func TestOutOfDescriptors(t *testing.T) {
-	p := child(t, "ulimit -n 32; upper 2>&1", "-addr", "127.0.0.1:0")
+	p := testnet.Start(t, os.Getuid(), "ulimit -n 32; upper 2>&1", "-addr", "127.0.0.1:0")
 	addr := parse(t, "tcp", p.Line(t))
 	conns := make([]*net.TCPConn, 64)
 	for i := range conns {
@@ -233,14 +213,14 @@ func TestOutOfDescriptors(t *testing.T) {
 	if err := p.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
-	if code, _ := end(t, p); code != 0 {
+	if code, _ := p.End(t); code != 0 {
 		t.Error(p.ProcessState)
 	}
 }
 
 func TestUDPProcess(t *testing.T) {
 	for _, s := range []os.Signal{syscall.SIGTERM, syscall.SIGINT} {
-		p := child(t, "upper", "-net", "udp4", "-addr", "127.0.0.1:0")
+		p := testnet.Start(t, os.Getuid(), "upper", "-net", "udp4", "-addr", "127.0.0.1:0")
 		conn := dial(t, "udp", parse(t, "udp4", p.Line(t)))
 		buf := make([]byte, 64<<10)
 		for _, size := range []int{0, 1, 1024, 65507} {
@@ -267,7 +247,7 @@ func TestNetworks(t *testing.T) {
 			} else if strings.HasSuffix(network, "6") {
 				t.Skipf("needs IPv6: %v", err)
 			}
-			p := child(t, "upper", "-net", network, "-addr", addr)
+			p := testnet.Start(t, os.Getuid(), "upper", "-net", network, "-addr", addr)
 			hello(t, dial(t, network, parse(t, network, p.Line(t))))
 			stop(t, p, syscall.SIGTERM)
 		})
@@ -297,8 +277,8 @@ func TestExitCode(t *testing.T) {
 		{[]string{"-net", "udp", "-addr", "127.0.0.1"}, 1, "upper: listen udp: address 127.0.0.1: missing port"},
 		{[]string{"-net", "udp6", "-addr", "127.0.0.1:0"}, 1, "upper: listen udp6: "},
 	} {
-		p := child(t, "upper 2>&1 >&2", test.args...)
-		code, lines := end(t, p)
+		p := testnet.Start(t, os.Getuid(), "upper 2>&1 >&2", test.args...)
+		code, lines := p.End(t)
 		if code != test.code || lines == nil || !strings.Contains(lines[0], test.want) || code == 1 && len(lines) != 1 {
 			t.Errorf("%q: exit code %d, %.200q; want %d, %q", test.args, code, strings.Join(lines, "\n"), test.code, test.want)
 		}

@@ -161,12 +161,3 @@ func inode(t testing.TB, c syscall.Conn) (inode uint32, fd int) {
 	})
 	return inode, fd
 }
-
-func descriptors(t testing.TB) int {
-	t.Helper()
-	entries, err := os.ReadDir("/proc/self/fd")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return len(entries)
-}

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"testing"
 
+	"example.com/reuse/internal/testnet"
 	"golang.org/x/sys/unix"
 )
 
@@ -17,7 +18,7 @@ func TestOptions(t *testing.T) {
 	}
 	defer ln.Close()
 	number, fd := inode(t, ln.(*net.TCPListener))
-	before := descriptors(t)
+	before := testnet.Descriptors(t)
 	for range 100 {
 		if addr, port, err := Options(Descriptor{os.Getpid(), fd}, number); err != nil || !addr || port {
 			t.Fatal(addr, port, err)
@@ -31,7 +32,7 @@ func TestOptions(t *testing.T) {
 			t.Fatal("options of another inode")
 		}
 	}
-	if after := descriptors(t); after != before {
+	if after := testnet.Descriptors(t); after != before {
 		t.Errorf("%d descriptors before, %d after", before, after)
 	}
 }
@@ -84,7 +85,7 @@ func TestOptionsReused(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer unix.Close(other)
-	before := descriptors(t)
+	before := testnet.Descriptors(t)
 	for _, with := range []int{int(file.Fd()), other} {
 		if err := unix.Dup3(with, at, unix.O_CLOEXEC); err != nil {
 			t.Fatal(err)
@@ -97,7 +98,7 @@ func TestOptionsReused(t *testing.T) {
 	if _, _, err := Options(Descriptor{os.Getpid(), at}, number); err == nil {
 		t.Error("options of a closed descriptor")
 	}
-	if after := descriptors(t); after != before-1 {
+	if after := testnet.Descriptors(t); after != before-1 {
 		t.Errorf("%d descriptors before, %d after", before-1, after)
 	}
 }
@@ -109,7 +110,7 @@ func TestOptionsOfAnother(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	before := descriptors(t)
+	before := testnet.Descriptors(t)
 	for range 10 {
 		if addr, port, err := Options(Descriptor{p.Process.Pid, 50}, uint32(number)); err != nil || !addr || port {
 			t.Fatal(addr, port, err)
@@ -121,7 +122,7 @@ func TestOptionsOfAnother(t *testing.T) {
 			t.Fatal("options of a descriptor that is not there")
 		}
 	}
-	if after := descriptors(t); after != before {
+	if after := testnet.Descriptors(t); after != before {
 		t.Errorf("%d descriptors before, %d after", before, after)
 	}
 	p.Process.Kill()

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"example.com/reuse/internal/testnet"
 	"golang.org/x/sys/unix"
 )
 
@@ -63,7 +64,7 @@ func TestFindOwners(t *testing.T) {
 		}
 	}()
 
-	before := descriptors(t)
+	before := testnet.Descriptors(t)
 	own := func(o Owners, inode uint32) (fds []int) {
 		for _, d := range o.Found[inode] {
 			if d.PID == os.Getpid() {
@@ -94,7 +95,7 @@ func TestFindOwners(t *testing.T) {
 	if o := FindOwners(ended, map[uint32]bool{low: true}, nil); o.Skipped == 0 || len(o.Found) != 0 {
 		t.Errorf("with an ended context: %+v", o)
 	}
-	if after := descriptors(t); after != before {
+	if after := testnet.Descriptors(t); after != before {
 		t.Errorf("%d descriptors before, %d after", before, after)
 	}
 }

@@ -58,7 +58,7 @@ func Missing(err error) bool {
 		unix.ENOENT,          // no handler: tcp_diag, udp_diag or unix_diag is not loaded
 		unix.EPROTONOSUPPORT, // no NETLINK_SOCK_DIAG: gVisor, qemu-user
 		unix.EAFNOSUPPORT,    // no netlink
-		unix.EINVAL,          // no sock_diag in the netlink family's place (before 3.3)
+		unix.EINVAL,          // no such request
 		unix.EOPNOTSUPP,
 		unix.ENOSYS,
 		unix.EPERM,
@@ -99,8 +99,7 @@ func (c *Conn) Sockets(ctx context.Context, r Request) ([]Socket, error) {
 		before := len(sockets)
 		err := c.ask(ctx, unix.NLM_F_DUMP, inetRequest(r, family), func(body reader) error {
 			s, err := parseInet(body, r.Protocol)
-			// The kernel lists requests for connections with their
-			// listener, before 4.4 without a look at the ports.
+			// What the kernel should have left out is not taken on trust.
 			if err == nil && (r.LocalPort == 0 || r.LocalPort == s.Local.Port()) &&
 				(r.RemotePort == 0 || r.RemotePort == s.Remote.Port()) {
 				sockets = append(sockets, s)

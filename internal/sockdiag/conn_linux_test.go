@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net"
-	"os"
 	"slices"
 	"testing"
 
@@ -23,16 +22,6 @@ func open1(t testing.TB) *Conn {
 	}
 	t.Cleanup(func() { c.Close() })
 	return c
-}
-
-// descriptors returns how many this process has.
-func descriptors(t testing.TB) int {
-	t.Helper()
-	entries, err := os.ReadDir("/proc/self/fd")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return len(entries)
 }
 
 // requests select in every way.
@@ -109,7 +98,7 @@ func TestLimit(t *testing.T) {
 		defer pc.Close()
 	}
 	c := open1(t)
-	before := descriptors(t)
+	before := testnet.Descriptors(t)
 	for _, limit := range []int{1, 10, 0, 5, many, many + 1, 0} {
 		sockets, err := c.Sockets(t.Context(), Request{Protocol: unix.IPPROTO_UDP, Limit: limit})
 		want := limit
@@ -128,7 +117,7 @@ func TestLimit(t *testing.T) {
 	if sockets, err := c.Sockets(t.Context(), Request{Protocol: unix.IPPROTO_UDP}); err != nil || len(sockets) != many {
 		t.Errorf("after that: %d sockets, %v", len(sockets), err)
 	}
-	if after := descriptors(t); after != before {
+	if after := testnet.Descriptors(t); after != before {
 		t.Errorf("%d descriptors before, %d after", before, after)
 	}
 }
@@ -136,7 +125,7 @@ func TestLimit(t *testing.T) {
 func TestLookup(t *testing.T) {
 	w := situation(t)
 	c := open1(t)
-	before := descriptors(t)
+	before := testnet.Descriptors(t)
 	for _, protocol := range []uint8{unix.IPPROTO_TCP, unix.IPPROTO_UDP} {
 		r := Request{Protocol: protocol, States: unbound}
 		sockets, err := c.Sockets(t.Context(), r)
@@ -162,7 +151,7 @@ func TestLookup(t *testing.T) {
 			}
 		}
 	}
-	if after := descriptors(t); after != before {
+	if after := testnet.Descriptors(t); after != before {
 		t.Errorf("%d descriptors before, %d after", before, after)
 	}
 }
@@ -211,7 +200,7 @@ func TestLookupReused(t *testing.T) {
 // Procfs shows the same, less what it lacks.
 func TestReadProc(t *testing.T) {
 	w := situation(t)
-	before := descriptors(t)
+	before := testnet.Descriptors(t)
 	for _, r := range requests() {
 		got, err := ReadProc(r)
 		if err != nil {
@@ -232,7 +221,7 @@ func TestReadProc(t *testing.T) {
 	if err != nil || order.Uint16([]byte{0, 1}) != orderOf(w.BigEndian).Uint16([]byte{0, 1}) {
 		t.Errorf("%v, %v", order, err)
 	}
-	if after := descriptors(t); after != before {
+	if after := testnet.Descriptors(t); after != before {
 		t.Errorf("%d descriptors before, %d after", before, after)
 	}
 }

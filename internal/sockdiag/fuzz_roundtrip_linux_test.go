@@ -90,7 +90,8 @@ func FuzzUnixRoundTrip(f *testing.F) {
 		attr(6, []byte{0}) // UNIX_DIAG_SHUTDOWN
 		if known {
 			want.UID, want.UIDKnown, want.FileInode = uid, true, fileInode
-			attr(attrUnixFile, order.AppendUint32(order.AppendUint32(nil, fileInode), 1))
+			want.FileDevice = unix.Mkdev(uid>>20, uid&(1<<20-1))
+			attr(attrUnixFile, order.AppendUint32(order.AppendUint32(nil, fileInode), uid))
 			attr(attrUnixUID, order.AppendUint32(nil, uid))
 		}
 		got, err := parseUnix(reader{data: body, order: orderOf(big)})

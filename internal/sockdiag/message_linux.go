@@ -189,6 +189,8 @@ func parseUnix(r reader) (UnixSocket, error) {
 			s.Name = unixName(string(value.data))
 		case kind == attrUnixFile && len(value.data) == 8:
 			s.FileInode = value.u32()
+			device := value.u32() // the kernel's own dev_t: 12 bits, 20 bits
+			s.FileDevice = unix.Mkdev(device>>20, device&(1<<20-1))
 		case kind == attrUnixUID && len(value.data) == 4:
 			s.UID, s.UIDKnown = value.u32(), true
 		}

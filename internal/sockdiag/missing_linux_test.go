@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"testing"
 
+	"example.com/reuse/internal/testnet"
 	"golang.org/x/sys/unix"
 )
 
@@ -36,12 +37,12 @@ func TestRefused(t *testing.T) {
 	open1(t)
 	for _, errno := range []unix.Errno{unix.EPERM, unix.EAFNOSUPPORT, unix.EPROTONOSUPPORT, unix.ENOSYS} {
 		t.Run(errno.Error(), func(t *testing.T) {
-			before := descriptors(t)
+			before := testnet.Descriptors(t)
 			refuse(t, errno)
 			if c, err := Open(); err == nil || !Missing(err) {
 				t.Errorf("%+v, %v", c, err)
 			}
-			if after := descriptors(t); after != before {
+			if after := testnet.Descriptors(t); after != before {
 				t.Errorf("%d descriptors before, %d after", before, after)
 			}
 		})

@@ -4,6 +4,7 @@ import (
 	"runtime"
 	"testing"
 
+	"example.com/reuse/internal/testnet"
 	"golang.org/x/sys/unix"
 )
 
@@ -18,13 +19,13 @@ func TestProcOrder(t *testing.T) {
 			t.Errorf("%v, %v, want %v", order, err, want)
 		}
 	}
-	before := descriptors(t)
+	before := testnet.Descriptors(t)
 	same()
 	runtime.LockOSThread() // and never unlocked: the thread ends with its namespace
 	if err := unix.Unshare(unix.CLONE_NEWNET); err == nil {
 		same() // although the loopback interface is down
 	}
-	if after := descriptors(t); after != before {
+	if after := testnet.Descriptors(t); after != before {
 		t.Errorf("%d descriptors before, %d after", before, after)
 	}
 }

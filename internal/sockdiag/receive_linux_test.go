@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"testing"
 
+	"example.com/reuse/internal/testnet"
 	"golang.org/x/sys/unix"
 )
 
@@ -17,7 +18,7 @@ func TestSilence(t *testing.T) {
 	if _, err := c.Sockets(t.Context(), r); err != nil {
 		t.Fatal(err)
 	}
-	before := descriptors(t)
+	before := testnet.Descriptors(t)
 	// A filter that drops every answer.
 	drop := []unix.SockFilter{{Code: unix.BPF_RET | unix.BPF_K, K: 0}}
 	program := &unix.SockFprog{Len: 1, Filter: &drop[0]}
@@ -30,7 +31,7 @@ func TestSilence(t *testing.T) {
 	if _, err := c.Sockets(t.Context(), r); err != nil {
 		t.Errorf("after that: %v", err)
 	}
-	if after := descriptors(t); after != before {
+	if after := testnet.Descriptors(t); after != before {
 		t.Errorf("%d descriptors before, %d after", before, after)
 	}
 }

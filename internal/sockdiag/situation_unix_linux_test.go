@@ -91,7 +91,7 @@ func (w *truth) fillUnix(t testing.TB, c syscall.Conn, state State, kind uint8, 
 		if err := unix.Stat(name, &stat); err != nil {
 			t.Fatal(err)
 		}
-		s.FileInode = uint32(stat.Ino)
+		s.FileInode, s.FileDevice = uint32(stat.Ino), uint64(stat.Dev)
 	}
 	w.Unix = append(w.Unix, s)
 }

@@ -93,7 +93,11 @@ type UnixSocket struct {
 	UID      uint32
 	UIDKnown bool
 
-	FileInode uint32 // of the socket file, its low 32 bits; 0 unknown
+	// The socket file: its inode, the low 32 bits; 0 unknown. Two file systems
+	// may have the same. FileDevice is that of the file system, as of stat(2),
+	// where one file system is one device (not so on btrfs).
+	FileInode  uint32
+	FileDevice uint64
 }
 
 // TypeName returns package net's name of the socket's network.

@@ -180,7 +180,7 @@ func unixProc(sockets []UnixSocket) []UnixSocket {
 	sockets = slices.Clone(sockets)
 	for i, s := range sockets {
 		sockets[i].Name = strings.ReplaceAll(s.Name, "\x00", "@")
-		sockets[i].UID, sockets[i].UIDKnown, sockets[i].FileInode = 0, false, 0
+		sockets[i].UID, sockets[i].UIDKnown, sockets[i].FileInode, sockets[i].FileDevice = 0, false, 0, 0
 	}
 	return sockets
 }

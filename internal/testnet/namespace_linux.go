@@ -1,6 +1,7 @@
 package testnet
 
 import (
+	"os"
 	"runtime"
 	"testing"
 
@@ -53,4 +54,12 @@ func As(t testing.TB, uid int, f func()) {
 		t.Fatalf("setfsuid %d: still %d", uid, now)
 	}
 	f()
+}
+
+// Sysctl sets net.ipv4.NAME of the calling thread's namespace.
+func Sysctl(t testing.TB, name, value string) {
+	t.Helper()
+	if err := os.WriteFile("/proc/sys/net/ipv4/"+name, []byte(value), 0); err != nil {
+		t.Fatal(err)
+	}
 }

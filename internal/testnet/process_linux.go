@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 const (
@@ -41,7 +42,7 @@ type Process struct {
 }
 
 // Start runs a program of Main's in a process of its own, as user uid. It is
-// killed at the end of the test at the latest.
+// killed at the end of the test, or after a minute.
 func Start(t testing.TB, uid int, program string, args ...string) *Process {
 	t.Helper()
 	if os.Getenv(emulatedEnv) != "" {
@@ -70,7 +71,10 @@ func Start(t testing.TB, uid int, program string, args ...string) *Process {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	// A test that waits for it is not to wait until the test binary times out.
+	guard := time.AfterFunc(time.Minute, func() { cmd.Process.Kill() })
 	t.Cleanup(func() {
+		guard.Stop()
 		cmd.Process.Kill()
 		cmd.Wait()
 	})
@@ -85,4 +89,42 @@ func (p *Process) Line(t testing.TB) string {
 		t.Fatal(err)
 	}
 	return strings.TrimSuffix(line, "\n")
+}
+
+// End waits for the program to end, and returns its exit code and the lines that it
+// still printed, up to an empty one.
+func (p *Process) End(t testing.TB) (code int, lines []string) {
+	t.Helper()
+	for line := p.Line(t); line != ""; line = p.Line(t) {
+		lines = append(lines, line)
+	}
+	p.Wait()
+	return p.ProcessState.ExitCode(), lines
+}
+
+// Stop kills the process.
+func (p *Process) Stop(t testing.TB) {
+	t.Helper()
+	if err := p.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	p.Wait()
+}
+
+// Descriptors returns how many descriptors this process has.
+func Descriptors(t testing.TB) int {
+	t.Helper()
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(entries)
+}
+
+// NeedRoot skips the test unless root runs it.
+func NeedRoot(t testing.TB) {
+	t.Helper()
+	if os.Getuid() != 0 {
+		t.Skip("needs root, for processes of other users")
+	}
 }
