@@ -1,0 +1,96 @@
+package group
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"example.com/reuse/internal/sockdiag"
+	"golang.org/x/sys/unix"
+)
+
+// A group has one program, and whoever sets it replaces another's. So those who
+// want to set it exclude each other, by a mark that every process of the same
+// user can set on its own sockets and see on others': the option
+// IP_BIND_ADDRESS_NO_PORT, which has no effect on a socket that is bound. It
+// needs no name that another user could take, no file and no protocol; it is
+// where the port is, also if containers share that; and it ends with the socket
+// itself, however a process ends.
+//
+// Each marks its socket first and looks for other marks then: of two, at least
+// one sees the other. The one who sees none may set the program until it takes
+// its mark away, or is closed.
+
+func (s *Socket) mark(on int) error {
+	return control(s, func(fd int) error {
+		return unsupported("setsockopt IP_BIND_ADDRESS_NO_PORT",
+			unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT, on))
+	})
+}
+
+// look returns the members, after it marked s.
+func (s *Socket) look(ctx context.Context, diag *sockdiag.Conn) (Members, error) {
+	if err := s.mark(1); err != nil {
+		return Members{}, err
+	}
+	members, err := s.Members(ctx, diag)
+	if err == nil && !(members.Self.MarkKnown && members.Self.Mark) {
+		err = fmt.Errorf("the kernel does not show INET_DIAG_SOCKOPT, by which members exclude each other: %w", errors.ErrUnsupported)
+	}
+	if err != nil {
+		s.mark(0)
+	}
+	return members, err
+}
+
+// TryClaim is Claim that gives up if somebody else has a mark.
+func (s *Socket) TryClaim(ctx context.Context, diag *sockdiag.Conn) (claimed bool, err error) {
+	members, err := s.look(ctx, diag)
+	if err != nil || len(members.Marks) == 0 {
+		return err == nil, err
+	}
+	return false, s.mark(0)
+}
+
+// Claim returns when s may set the group's program, which nobody else does until
+// Release or the end of the socket.
+//
+// Of those who wait, the one with the lowest cookie leaves its mark while it
+// does. So one of them gets on.
+func (s *Socket) Claim(ctx context.Context, diag *sockdiag.Conn) error {
+	for delay := time.Millisecond; ; delay = min(2*delay, 20*time.Millisecond) {
+		members, err := s.look(ctx, diag)
+		if err != nil || len(members.Marks) == 0 {
+			return err
+		}
+		if slices.Min(members.Marks) < s.Cookie {
+			if err := s.mark(0); err != nil {
+				return err
+			}
+		}
+		if err := Sleep(ctx, delay); err != nil {
+			s.mark(0)
+			return fmt.Errorf("another socket of the group is drained and not closed yet: %w", err)
+		}
+	}
+}
+
+// Release ends what Claim began.
+func (s *Socket) Release() error { return s.mark(0) }
+
+// Sleep returns after d, or with the cause of ctx's end.
+func Sleep(ctx context.Context, d time.Duration) error {
+	if d == 0 {
+		return context.Cause(ctx)
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
