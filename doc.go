@@ -21,14 +21,19 @@
 // holds the port, and what frees it. The command cmd/whyinuse does so for
 // servers in any language.
 //
+// Package handover, on top of this one, replaces a server by its successor while
+// both have the port, and loses no connection. Package shard opens several sockets
+// on one port in one process.
+//
 // # What package net does by itself
 //
 // On Unix systems net.Listen sets SO_REUSEADDR on every TCP listener, and
-// always has: Listen("tcp", …) and net.Listen("tcp", …) make the same system
-// calls, and Addr alone is no reason to import this package for a TCP listener
-// in Go. What net does not do: share a port (Port), replace a stale unix socket
-// file, bind a client's socket with SO_REUSEADDR, or keep others off a UDP port
-// that was bound with it. On Windows net sets nothing, and an immediate rebind
+// always has: Listen("tcp", …) binds as net.Listen("tcp", …) does, and Addr is
+// no reason to import this package for a TCP listener in Go, unless it accepts
+// very many connections: those cost fewer system calls ([Mode.Listen]). What net
+// does not do: share a port (Port), replace a stale unix socket file, bind a
+// client's socket with SO_REUSEADDR, or keep others off a UDP port that was bound
+// with it. On Windows net sets nothing, and an immediate rebind
 // needs nothing.
 //
 // # Systems

@@ -1,0 +1,95 @@
+package keepalive
+
+import (
+	"context"
+	"errors"
+	"net"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// Where the kernel refuses an option, the listener is net's: the same protocol,
+// without keep-alive, which net sets on what is accepted.
+func TestRefused(t *testing.T) {
+	theirs, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer theirs.Close()
+	for _, refuse := range []bool{true, false} {
+		calls := 0
+		h := hooks.New().(*hook)
+		if refuse {
+			h.set = func(uintptr) { h.refused = unix.EOPNOTSUPP }
+		}
+		config := net.ListenConfig{Control: func(string, string, syscall.RawConn) error { calls++; return nil }}
+		ln, err := h.listen(context.Background(), config, "tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer ln.Close()
+		if calls != 1 {
+			t.Errorf("refused %v: the caller's hook ran %d times", refuse, calls)
+		}
+		if got, want := option(t, ln, unix.SO_PROTOCOL), option(t, theirs, unix.SO_PROTOCOL); got != want {
+			t.Errorf("refused %v: protocol %d, net's %d", refuse, got, want)
+		}
+		if holds := option(t, ln, unix.SO_KEEPALIVE) != 0; holds == refuse {
+			t.Errorf("refused %v: the listener has keep-alive: %v", refuse, holds)
+		}
+		client, err := net.Dial("tcp", ln.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer client.Close()
+		accepted, err := ln.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer accepted.Close()
+		if option(t, accepted, unix.SO_KEEPALIVE) == 0 {
+			t.Errorf("refused %v: a connection without keep-alive", refuse)
+		}
+	}
+}
+
+// The caller's hook fails, and its error is the listener's.
+func TestHookFails(t *testing.T) {
+	failure := errors.New("failure")
+	config := net.ListenConfig{Control: func(string, string, syscall.RawConn) error { return failure }}
+	if _, err := Listen(context.Background(), config, "tcp", "127.0.0.1:0"); !errors.Is(err, failure) {
+		t.Errorf("%v, want the hook's error", err)
+	}
+}
+
+func TestIsLinux(t *testing.T) {
+	for release, want := range map[string]bool{
+		"6.18.44":              true,
+		"5.10.0-30-amd64":      true,
+		"10.0.0":               true,
+		"4.4.0":                false, // gVisor until 2025
+		"4.19.0-gvisor":        false,
+		"5.15.0-gvisor":        false,
+		"4.19.0-27-cloud-amd6": false, // not run there
+	} {
+		if got := isLinux([]byte(release)); got != want {
+			t.Errorf("%s: %v", release, got)
+		}
+	}
+}
+
+func option(t *testing.T, sock any, name int) (value int) {
+	t.Helper()
+	c, err := sock.(syscall.Conn).SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var failed error
+	err = c.Control(func(fd uintptr) { value, failed = unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, name) })
+	if err := errors.Join(err, failed); err != nil {
+		t.Fatal(err)
+	}
+	return value
+}
