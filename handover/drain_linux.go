@@ -1,0 +1,318 @@
+package handover
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"example.com/reuse/internal/group"
+	"example.com/reuse/internal/sockdiag"
+	"golang.org/x/sys/unix"
+)
+
+// missing adds errors.ErrUnsupported to an error that says that sock_diag is
+// not to be had.
+func missing(err error) error {
+	if sockdiag.Missing(err) && !errors.Is(err, errors.ErrUnsupported) {
+		return fmt.Errorf("needs sock_diag (inet_diag, tcp_diag, udp_diag): %w (%w)", err, errors.ErrUnsupported)
+	}
+	return err
+}
+
+// errChanged says that the group has other members than those that connections
+// were steered to.
+var errChanged = errors.New("the group changed")
+
+func (s *state) drain(ctx context.Context) error {
+	select {
+	case s.draining <- struct{}{}:
+		defer func() { <-s.draining }()
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	if err := s.lacks(); err != nil {
+		return err
+	}
+	diag, err := sockdiag.Open()
+	if err != nil {
+		return missing(err)
+	}
+	defer diag.Close()
+	d := &drainer{state: s, diag: diag}
+	err = d.run(ctx)
+	if err != nil && !d.keeps(ctx, err) {
+		d.takeBack()
+	}
+	return err
+}
+
+// keeps reports whether the socket stays without new connections after err: when
+// ctx has ended, as long as the others are there, to which the kernel looks. A
+// filter of SYNs does not look.
+func (s *state) keeps(ctx context.Context, err error) bool {
+	return s.steering != nil && !s.refusing && ctx.Err() != nil && !errors.Is(err, ErrAlone)
+}
+
+type drainer struct {
+	*state
+	diag *sockdiag.Conn
+}
+
+// run repeats steer and settle until nothing changes meanwhile.
+func (d *drainer) run(ctx context.Context) error {
+	if _, err := d.others(ctx); err != nil {
+		return err
+	}
+	if !d.claimed {
+		if err := d.self.Claim(ctx, d.diag); err != nil {
+			return err
+		}
+		d.claimed = true
+	}
+	for {
+		members, err := d.others(ctx)
+		if err != nil {
+			return err
+		}
+		if err = d.steer(ctx, members); err == nil {
+			err = d.settle(ctx, members)
+		}
+		if err != errChanged {
+			return err
+		}
+	}
+}
+
+// others returns the members of the group, of which the socket is not the only
+// one.
+func (d *drainer) others(ctx context.Context) (group.Members, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	members, err := d.self.Members(ctx, d.diag)
+	if err != nil {
+		return group.Members{}, missing(err)
+	}
+	d.slot.Observe(members.All)
+	if len(members.All) == 1 {
+		return group.Members{}, ErrAlone
+	}
+	return members, nil
+}
+
+// unchanged returns errChanged if the group is not the one of members any more.
+func (d *drainer) unchanged(ctx context.Context, members group.Members) error {
+	now, err := d.others(ctx)
+	if err == nil && !now.Same(members.All) {
+		err = errChanged
+	}
+	return err
+}
+
+// steer makes connections go to the other members.
+func (d *drainer) steer(ctx context.Context, members group.Members) error {
+	slot, err := d.locate(ctx, members)
+	switch {
+	case err == nil:
+		err = group.Attach(d.self, group.Steering{N: len(members.All), Not: []int{slot}}.Program())
+	case errors.Is(err, ErrUnknownSlot) && d.self.Protocol == unix.IPPROTO_TCP && !d.refusing:
+		if refused := d.self.Refuse(); refused != nil {
+			err = fmt.Errorf("%w; a filter of SYNs: %w", err, refused)
+		} else {
+			d.refusing = true
+			err = group.Detach(d.self) // what is left of the probes
+		}
+	case d.refusing && errors.Is(err, ErrUnknownSlot):
+		err = nil
+	}
+	if err != nil {
+		return err
+	}
+	d.steering = &members
+	if err := d.deferNothing(); err != nil {
+		return err
+	}
+	return group.Grace(ctx)
+}
+
+// deferNothing lets connections into the queue that wait for data. They are in no
+// queue, and have the client's acknowledgment already. Without the option the
+// kernel sends its answer again, and the next acknowledgment completes the
+// handshake (tcp_check_req, reqsk_timer_handler).
+func (d *drainer) deferNothing() error {
+	if d.self.Protocol != unix.IPPROTO_TCP {
+		return nil
+	}
+	was, err := d.self.DeferAccept(0)
+	if err == nil {
+		d.deferred = max(d.deferred, was)
+	}
+	return err
+}
+
+// locate returns the socket's slot among members. It learns it by probes, which
+// also prove that the kernel runs programs, unless it did so before and has
+// followed the slot since. Where no probe arrives, it has to know it from its
+// birth.
+func (d *drainer) locate(ctx context.Context, members group.Members) (int, error) {
+	d.mu.Lock()
+	slot, known := d.slot.Index()
+	d.mu.Unlock()
+	if known && d.steering != nil {
+		return slot, nil
+	}
+	probed, err := d.self.Locate(ctx, members.Self, len(members.All))
+	switch {
+	case err == nil:
+		// Did somebody leave meanwhile, the probes were of two groups.
+		if err := d.unchanged(ctx, members); err != nil {
+			return 0, err
+		}
+		d.mu.Lock()
+		d.slot.Set(probed, members.All)
+		d.mu.Unlock()
+		return probed, nil
+	case ctx.Err() != nil || !errors.Is(err, group.ErrNoProbe):
+		return 0, err
+	case !known:
+		return 0, fmt.Errorf("%w (%w); stop the other members but one, or restart one after the other", ErrUnknownSlot, err)
+	}
+	if d.self.Protocol == unix.IPPROTO_TCP {
+		if _, backlog, err := d.self.Queue(); err != nil || backlog == 0 {
+			return 0, fmt.Errorf("the kernel does not show the listener's backlog (%v): %w", err, errors.ErrUnsupported)
+		}
+	}
+	return slot, group.Attaches(d.self)
+}
+
+// takeBack lets the socket have its share again.
+func (d *drainer) takeBack() {
+	if d.deferred > 0 {
+		d.self.DeferAccept(d.deferred)
+		d.deferred = 0
+	}
+	if d.refusing {
+		d.self.Admit()
+		d.refusing = false
+	}
+	if d.claimed {
+		group.Detach(d.self)
+		d.self.Release()
+		d.claimed, d.steering = false, nil
+	}
+}
+
+// settle returns nil when nothing is left in the socket.
+func (d *drainer) settle(ctx context.Context, members group.Members) error {
+	unchanged := func(ctx context.Context) error { return d.unchanged(ctx, members) }
+	if d.self.Protocol == unix.IPPROTO_UDP {
+		return settled(ctx, "sockets with unread datagrams", unchanged, func(context.Context) (int, error) {
+			readable, err := d.self.Readable()
+			if readable {
+				return 1, err
+			}
+			return 0, err
+		})
+	}
+	handshakes, err := d.self.Handshakes(ctx, d.diag, members.Self)
+	if err != nil {
+		return missing(err)
+	}
+	// Not by their number of retransmissions can dead clients be told from live
+	// ones: the kernel counts its answers to a client's SYN that comes again,
+	// too.
+	err = settled(ctx, "handshakes under way", unchanged, func(ctx context.Context) (int, error) {
+		pending := handshakes[:0]
+		for _, h := range handshakes {
+			yes, _, err := d.diag.Pending(ctx, h)
+			if err != nil {
+				return 0, err
+			}
+			if yes {
+				pending = append(pending, h)
+			}
+		}
+		handshakes = pending
+		return len(pending), nil
+	})
+	if err != nil {
+		return err
+	}
+	// A connection leaves the handshakes before it is in the queue
+	// (tcp_v4_syn_recv_sock, inet_csk_complete_hashdance).
+	if err := group.Grace(ctx); err != nil {
+		return err
+	}
+	return settled(ctx, "connections not accepted", unchanged, func(context.Context) (int, error) {
+		length, _, err := d.self.Queue()
+		return int(length), err
+	})
+}
+
+// settled returns nil when left returns 0 and changed nil.
+func settled(ctx context.Context, what string, changed func(context.Context) error, left func(context.Context) (int, error)) error {
+	for delay := 250 * time.Microsecond; ; delay = min(2*delay, 5*time.Millisecond) {
+		// These answer at once, also if ctx has ended.
+		if err := changed(context.WithoutCancel(ctx)); err != nil {
+			return err
+		}
+		n, err := left(context.WithoutCancel(ctx))
+		if err != nil || n == 0 {
+			return err
+		}
+		if err := group.Sleep(ctx, delay); err != nil {
+			return fmt.Errorf("%d %s: %w", n, what, err)
+		}
+	}
+}
+
+// leave comes before the socket is closed. Errors do not matter: they leave the
+// program as it was, or the moment that Hide takes away.
+func (s *state) leave() {
+	s.once.Do(func() { close(s.stop) })
+	s.watch.Wait()
+	select {
+	case s.draining <- struct{}{}:
+		defer func() { <-s.draining }()
+	default:
+		return // Drain runs, and fails
+	}
+	if s.steering == nil {
+		return
+	}
+	if s.together != nil {
+		s.together.leaveProgram(s)
+	} else {
+		s.leaveProgram()
+	}
+	if s.self.Hide() == nil {
+		group.Grace(context.Background())
+	}
+}
+
+// leaveProgram replaces the program of a drained socket by one that chooses the
+// last member. When the socket is gone, that is one more than there are, and the
+// kernel goes by its hash as if there were no program, until somebody joins. The
+// last one itself can only leave a program that chooses among the others.
+func (s *state) leaveProgram() {
+	diag, err := sockdiag.Open()
+	if err != nil {
+		return
+	}
+	defer diag.Close()
+	members, err := s.self.Members(context.Background(), diag)
+	if err != nil {
+		return
+	}
+	s.slot.Observe(members.All)
+	slot, known := s.slot.Index()
+	if !known {
+		return
+	}
+	n := len(members.All)
+	program := group.Only(n - 1)
+	if slot == n-1 {
+		program = group.Steering{N: n, Not: []int{slot}}.Program()
+	}
+	group.Attach(s.self, program)
+}

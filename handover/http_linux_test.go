@@ -1,0 +1,266 @@
+package handover_test
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"example.com/reuse/handover"
+	"example.com/reuse/internal/testnet"
+)
+
+// serveHTTP is an HTTP server that obeys "shutdown", and "close", which is what
+// servers do without this package.
+func serveHTTP(args []string) error {
+	flags := flag.NewFlagSet("serve http", flag.ContinueOnError)
+	secure := flags.Bool("tls", false, "")
+	listeners := flags.Int("listeners", 1, "")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	var states atomic.Int64
+	srv := &http.Server{
+		ErrorLog:  log.New(io.Discard, "", 0),
+		ConnState: func(net.Conn, http.ConnState) { states.Add(1) },
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			io.Copy(io.Discard, r.Body)
+			if r.URL.Path == "/slow" {
+				time.Sleep(700 * time.Millisecond)
+			}
+			fmt.Fprintln(w, os.Getpid())
+		}),
+	}
+	if *secure {
+		srv.TLSConfig = &tls.Config{Certificates: []tls.Certificate{certificate()}}
+	}
+	h := handover.HTTP(srv)
+	h.IdleGrace = guard // the clients are never idle, but may wait for a processor
+	var lns []*handover.Listener
+	var serving sync.WaitGroup
+	var failed atomic.Value
+	for range *listeners {
+		ln, err := handover.Listen("tcp4", addr)
+		if err != nil {
+			return err
+		}
+		lns = append(lns, ln)
+		serving.Go(func() {
+			var err error
+			if *secure {
+				err = srv.ServeTLS(ln, "", "")
+			} else {
+				err = srv.Serve(ln)
+			}
+			if !errors.Is(err, http.ErrServerClosed) {
+				failed.Store(err)
+			}
+		})
+	}
+	fmt.Println("listening", os.Getpid())
+	line, err := bufio.NewReader(os.Stdin).ReadString('\n')
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), guard)
+	defer cancel()
+	if line == "shutdown\n" {
+		err = h.Shutdown(ctx, lns...)
+	} else {
+		err = srv.Shutdown(ctx)
+	}
+	serving.Wait()
+	if failed := failed.Load(); failed != nil {
+		return failed.(error)
+	}
+	if states.Load() == 0 {
+		return errors.New("ConnState was not called")
+	}
+	return err
+}
+
+// loadHTTP sends requests that a client must not repeat by itself (POST), and
+// counts.
+func loadHTTP(args []string) error {
+	flags := flag.NewFlagSet("load http", flag.ContinueOnError)
+	// So few on a slow machine that none of them is idle for as long as Shutdown
+	// waits.
+	clients := flags.Int("n", 32/testnet.Slowness(), "")
+	scheme := flags.String("scheme", "http", "")
+	keep := flags.Bool("keep", true, "")
+	path := flags.String("path", "/", "")
+	two := flags.Bool("http2", false, "")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	var ok, lost, slow atomic.Int64
+	var stop atomic.Bool
+	var first sync.Once
+	var running sync.WaitGroup
+	for range *clients {
+		transport := &http.Transport{
+			DisableKeepAlives: !*keep,
+			TLSClientConfig:   &tls.Config{InsecureSkipVerify: true},
+			ForceAttemptHTTP2: *two,
+		}
+		client := &http.Client{Transport: transport, Timeout: guard}
+		running.Go(func() {
+			defer transport.CloseIdleConnections()
+			answered := time.Now()
+			for !stop.Load() {
+				start := time.Now()
+				resp, err := client.Post(*scheme+"://"+addr+*path, "text/plain", strings.NewReader("hello"))
+				if err == nil {
+					_, err = io.Copy(io.Discard, resp.Body)
+					resp.Body.Close()
+					if *two && resp.ProtoMajor != 2 {
+						err = fmt.Errorf("answered by %s", resp.Proto)
+					}
+				}
+				// Whoever is silent for half a second may be disconnected. On
+				// a slow machine that happens to clients that mean no harm.
+				silent := time.Since(answered) > 400*time.Millisecond && *keep
+				answered = time.Now()
+				if err != nil && silent && testnet.Slowness() > 1 {
+					fmt.Fprintln(os.Stderr, "load http: late:", err)
+				} else if err != nil {
+					if lost.Add(1) <= 3 {
+						fmt.Fprintln(os.Stderr, "load http:", err)
+					}
+					time.Sleep(time.Millisecond)
+				} else if ok.Add(1) >= int64(*clients) {
+					first.Do(func() { fmt.Println("running") })
+				}
+				if time.Since(start) > 900*time.Millisecond {
+					slow.Add(1)
+				}
+			}
+		})
+	}
+	io.Copy(io.Discard, os.Stdin)
+	stop.Store(true)
+	running.Wait()
+	fmt.Println(ok.Load(), lost.Load(), slow.Load())
+	return nil
+}
+
+// HTTP servers are replaced under load, and every request is answered. The
+// control shuts the server down without package handover.
+func TestRestartHTTP(t *testing.T) {
+	needNobody(t)
+	for _, test := range []struct {
+		name, server, load string
+		repeats            bool // the control loses nothing: nobody is idle, or the client repeats
+	}{
+		{"keep-alive", "", "", false},
+		{"one request each", "", "-keep=false", false},
+		{"slow requests", "", "-path /slow", true},
+		{"two listeners", "-listeners 2", "", false},
+		{"TLS", "-tls", "-scheme https", false},
+		{"HTTP2", "-tls", "-scheme https -http2", true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			testnet.Namespace(t)
+			restarts := func(drain bool) (lost int) {
+				how := "close"
+				if drain {
+					how = "shutdown"
+				}
+				server := start(t, nobody, "serve http", strings.Fields(test.server)...)
+				clients := start(t, nobody, "load http", strings.Fields(test.load)...)
+				for range times(5) {
+					next := start(t, nobody, "serve http", strings.Fields(test.server)...)
+					server.tell(t, how)
+					if err := server.Wait(); err != nil {
+						t.Fatal(err)
+					}
+					server = next
+				}
+				ok, lost, _ := clients.counts(t)
+				t.Logf("%s: %d requests, %d lost", how, ok, lost)
+				server.tell(t, "close")
+				server.Wait()
+				return lost
+			}
+			if !test.repeats {
+				lossless(t, restarts)
+			} else if lost := restarts(true); lost > 0 {
+				t.Errorf("%d lost", lost)
+			}
+		})
+	}
+}
+
+// Shutdown waits for a request as long as its context, and the client has the
+// answer all the same.
+func TestShutdownContext(t *testing.T) {
+	testnet.Namespace(t)
+	entered, release := make(chan struct{}), make(chan struct{})
+	srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		close(entered)
+		<-release
+		io.WriteString(w, "answer")
+	})}
+	h := handover.HTTP(srv)
+	ln, err := handover.Listen("tcp4", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- srv.Serve(ln) }()
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(guard))
+	io.WriteString(conn, "GET / HTTP/1.1\r\nHost: here\r\n\r\n")
+	<-entered
+
+	if err := h.Shutdown(t.Context(), ln); !errors.Is(err, handover.ErrAlone) {
+		t.Errorf("without a successor: %v, want ErrAlone", err)
+	}
+	next, err := handover.Listen("tcp4", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer next.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	if err := h.Shutdown(ctx, ln); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("a request under way: %v, want its context's error", err)
+	}
+	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
+		t.Errorf("Serve: %v", err)
+	}
+	close(release)
+	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if body, err := io.ReadAll(resp.Body); string(body) != "answer" || err != nil {
+		t.Errorf("%q, %v", body, err)
+	}
+}
+
+// certificate is that of httptest's servers.
+func certificate() tls.Certificate {
+	srv := httptest.NewUnstartedServer(nil)
+	srv.StartTLS()
+	defer srv.Close()
+	return srv.TLS.Certificates[0]
+}

@@ -1,0 +1,243 @@
+package handover_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"example.com/reuse"
+	"example.com/reuse/handover"
+	"example.com/reuse/internal/testnet"
+	"golang.org/x/sys/unix"
+)
+
+func TestMain(m *testing.M) {
+	testnet.Main(m, map[string]func([]string) error{
+		"serve":       serve,
+		"load":        load,
+		"serve udp":   serveUDP,
+		"load udp":    loadUDP,
+		"serve http":  serveHTTP,
+		"load http":   loadHTTP,
+		"forbidden":   forbidden,
+		"refused":     refused,
+		"refused new": refusedNew,
+		"scarce":      scarce,
+	})
+}
+
+// guard is how long a test waits for what should take no time.
+var guard = testnet.Slow(60 * time.Second)
+
+// serve answers connections with its process id. It obeys its standard input:
+// "drain", "close", and, if it is silent, "go on".
+func serve(args []string) error {
+	flags := flag.NewFlagSet("serve", flag.ContinueOnError)
+	network := flags.String("net", "tcp", "")
+	addr := flags.String("addr", "127.0.0.1:9999", "")
+	plain := flags.Bool("plain", false, "without package handover")
+	backlog := flags.Int("backlog", 0, "")
+	deferred := flags.Int("defer", 0, "")
+	device := flags.String("device", "", "")
+	adopt := flags.Bool("adopt", false, "New instead of Listen")
+	silent := flags.Bool("silent", false, "accept nothing until go on")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	config := reuse.Port.ListenConfig()
+	config.Control = reuse.Port.With(func(_, _ string, c syscall.RawConn) error {
+		if *device == "" {
+			return nil
+		}
+		return setsockopt(c, func(fd int) error {
+			return unix.SetsockoptString(fd, unix.SOL_SOCKET, unix.SO_BINDTODEVICE, *device)
+		})
+	})
+	var ln net.Listener
+	var own *handover.Listener
+	var err error
+	if *device != "" || *plain || *adopt {
+		ln, err = config.Listen(context.Background(), *network, *addr)
+		if err == nil && !*plain {
+			own, err = handover.New(ln)
+			ln = own
+		}
+	} else {
+		own, err = handover.Listen(*network, *addr)
+		ln = own
+	}
+	if err != nil {
+		return err
+	}
+	raw, err := ln.(syscall.Conn).SyscallConn()
+	if err != nil {
+		return err
+	}
+	err = setsockopt(raw, func(fd int) error {
+		if *backlog > 0 {
+			if err := unix.Listen(fd, *backlog); err != nil {
+				return err
+			}
+		}
+		return unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_DEFER_ACCEPT, *deferred)
+	})
+	if err != nil {
+		return err
+	}
+
+	accepting := make(chan struct{})
+	if !*silent {
+		close(accepting)
+	}
+	var handlers, drains sync.WaitGroup
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		<-accepting
+		for {
+			conn, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			handlers.Go(func() { answer(conn) })
+		}
+	}()
+	fmt.Println("listening", os.Getpid())
+	in := bufio.NewScanner(os.Stdin)
+	for in.Scan() {
+		switch in.Text() {
+		case "go on":
+			close(accepting)
+		case "drain", "drain briefly":
+			timeout := guard
+			if in.Text() != "drain" {
+				timeout = testnet.Slow(300 * time.Millisecond)
+			}
+			drains.Go(func() {
+				ctx, cancel := context.WithTimeout(context.Background(), timeout)
+				defer cancel()
+				start := time.Now()
+				err := own.Drain(ctx)
+				fmt.Println(outcome(err), time.Since(start).Microseconds(), err)
+			})
+		case "close":
+			drains.Wait()
+			ln.Close()
+			<-done
+			handlers.Wait()
+			return nil
+		}
+	}
+	return in.Err()
+}
+
+// outcome is a word for what a Drain returned.
+func outcome(err error) string {
+	switch {
+	case err == nil:
+		return "drained"
+	case errors.Is(err, handover.ErrAlone):
+		return "alone"
+	case errors.Is(err, handover.ErrUnknownSlot):
+		return "unknown"
+	case errors.Is(err, errors.ErrUnsupported):
+		return "unsupported"
+	case errors.Is(err, context.DeadlineExceeded):
+		return "deadline"
+	case errors.Is(err, unix.EPERM):
+		return "refused"
+	}
+	return "error"
+}
+
+func setsockopt(c syscall.RawConn, set func(fd int) error) error {
+	var failed error
+	err := c.Control(func(fd uintptr) { failed = set(int(fd)) })
+	return errors.Join(err, failed)
+}
+
+func answer(conn net.Conn) {
+	defer conn.Close()
+	if _, err := conn.Read(make([]byte, 1)); err != nil {
+		return
+	}
+	fmt.Fprintln(conn, os.Getpid())
+	io.Copy(io.Discard, conn) // the client closes first
+}
+
+// load connects again and again, and counts, until its standard input ends.
+func load(args []string) error {
+	flags := flag.NewFlagSet("load", flag.ContinueOnError)
+	clients := flags.Int("n", 64, "")
+	network := flags.String("net", "tcp", "")
+	addr := flags.String("addr", "127.0.0.1:9999", "")
+	device := flags.String("device", "", "")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	var ok, lost, slow atomic.Int64
+	var stop atomic.Bool
+	var first sync.Once
+	var running sync.WaitGroup
+	dialer := net.Dialer{Timeout: guard, Control: func(_, _ string, c syscall.RawConn) error {
+		if *device == "" {
+			return nil
+		}
+		return setsockopt(c, func(fd int) error {
+			return unix.SetsockoptString(fd, unix.SOL_SOCKET, unix.SO_BINDTODEVICE, *device)
+		})
+	}}
+	for range *clients {
+		running.Go(func() {
+			for !stop.Load() {
+				start := time.Now()
+				if err := request(dialer, *network, *addr); err != nil {
+					if lost.Add(1) <= 3 {
+						fmt.Fprintln(os.Stderr, "load:", err)
+					}
+					if errors.Is(err, unix.ECONNREFUSED) {
+						time.Sleep(time.Millisecond)
+					}
+				} else {
+					ok.Add(1)
+				}
+				if time.Since(start) > 900*time.Millisecond {
+					slow.Add(1)
+				}
+				if ok.Load() >= 100 {
+					first.Do(func() { fmt.Println("running") })
+				}
+			}
+		})
+	}
+	io.Copy(io.Discard, os.Stdin)
+	stop.Store(true)
+	running.Wait()
+	fmt.Println(ok.Load(), lost.Load(), slow.Load())
+	return nil
+}
+
+func request(dialer net.Dialer, network, addr string) error {
+	conn, err := dialer.Dial(network, addr)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	conn.(*net.TCPConn).SetLinger(0) // no TIME_WAIT, which would use up the ports
+	conn.SetDeadline(time.Now().Add(guard))
+	if _, err := conn.Write([]byte("x")); err != nil {
+		return err
+	}
+	_, err = bufio.NewReader(conn).ReadString('\n')
+	return err
+}

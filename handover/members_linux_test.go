@@ -1,0 +1,341 @@
+package handover_test
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"example.com/reuse/internal/testnet"
+)
+
+// ask connects once, and returns the process that answers.
+func ask(t testing.TB, addr string) int {
+	t.Helper()
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(guard))
+	return hear(t, conn)
+}
+
+func hear(t testing.TB, conn net.Conn) int {
+	t.Helper()
+	io.WriteString(conn, "x")
+	line, err := bufio.NewReader(conn).ReadString('\n')
+	pid, err2 := strconv.Atoi(strings.TrimSpace(line))
+	if err != nil || err2 != nil {
+		t.Fatal(err, err2)
+	}
+	return pid
+}
+
+// shares asks often, and returns who answered how often.
+func shares(t testing.TB, addr string) map[int]int {
+	t.Helper()
+	pids := map[int]int{}
+	for range 200 {
+		pids[ask(t, addr)]++
+	}
+	return pids
+}
+
+func (p process) pid() int { return p.Process.Process.Pid }
+
+const addr = "127.0.0.1:9999"
+
+// Nobody else: the listener says so, and serves on.
+func TestAlone(t *testing.T) {
+	testnet.Namespace(t)
+	server := start(t, os.Getuid(), "serve")
+	for range 3 {
+		server.tell(t, "drain")
+		server.expect(t, "alone")
+		if pid := ask(t, addr); pid != server.pid() {
+			t.Errorf("%d answers", pid)
+		}
+	}
+	server.end(t)
+}
+
+// After Drain only the others get connections, each its share. Without it the
+// drained one gets its share, too: the control.
+func TestSteered(t *testing.T) {
+	testnet.Namespace(t)
+	var servers []process
+	for range 4 {
+		servers = append(servers, start(t, os.Getuid(), "serve"))
+	}
+	for i := range servers {
+		if got := shares(t, addr); len(got) != len(servers)-i {
+			t.Errorf("control: %d of %d have a share: %v", len(got), len(servers)-i, got)
+		}
+		if i == len(servers)-1 {
+			break
+		}
+		servers[i].tell(t, "drain")
+		servers[i].expect(t, "drained")
+		if got := shares(t, addr); len(got) != len(servers)-i-1 || got[servers[i].pid()] > 0 {
+			t.Errorf("after Drain of %d: %v", servers[i].pid(), got)
+		}
+		servers[i].end(t)
+	}
+}
+
+// Once a drained listener is closed the others have equal shares, and whoever
+// joins later has one as well: no program is left that says otherwise.
+func TestNoProgramLeft(t *testing.T) {
+	for _, order := range [][]int{{0, 1}, {1, 0}, {2, 0}} {
+		t.Run(fmt.Sprint(order), func(t *testing.T) {
+			testnet.Namespace(t)
+			servers := []process{start(t, os.Getuid(), "serve"), start(t, 0, "serve"), start(t, 0, "serve")}
+			for _, i := range order {
+				servers[i].tell(t, "drain")
+				servers[i].expect(t, "drained")
+				servers[i].end(t)
+				// All that are left: whoever it is, the slots changed.
+				want := 2
+				if i == order[1] {
+					want = 1
+				}
+				got := shares(t, addr)
+				for pid, n := range got {
+					if n < 200/want/2 {
+						t.Errorf("%d has %d of 200", pid, n)
+					}
+				}
+				if len(got) != want {
+					t.Errorf("%d answer, want %d: %v", len(got), want, got)
+				}
+			}
+			start(t, os.Getuid(), "serve")
+			start(t, os.Getuid(), "serve")
+			got := shares(t, addr)
+			for pid, n := range got {
+				if n < 30 {
+					t.Errorf("%d has %d of 200", pid, n)
+				}
+			}
+			if len(got) != 3 {
+				t.Errorf("%v answer", got)
+			}
+		})
+	}
+}
+
+// Who joins while another is drained leaves that one's program alone, and has its
+// share once that is closed.
+func TestJoinsDrained(t *testing.T) {
+	testnet.Namespace(t)
+	for _, i := range []int{0, 1} { // the first one and the last one is drained
+		servers := []process{start(t, 0, "serve"), start(t, 0, "serve")}
+		server, other := servers[i], servers[1-i]
+		server.tell(t, "drain")
+		server.expect(t, "drained")
+		third := start(t, 0, "serve")
+		if got := shares(t, addr); got[server.pid()] > 0 {
+			t.Errorf("drained, another joined: %v", got)
+		}
+		server.end(t)
+		if got := shares(t, addr); got[other.pid()] < 50 || got[third.pid()] < 50 {
+			t.Errorf("of %d and %d %v answer", other.pid(), third.pid(), got)
+		}
+		other.end(t)
+		third.end(t)
+	}
+}
+
+// What is left of a Drain gives all new connections to one that joins without this
+// package, and is gone when another joins with it.
+func TestProgramLeft(t *testing.T) {
+	testnet.Namespace(t)
+	first, second := start(t, 0, "serve"), start(t, 0, "serve")
+	first.tell(t, "drain")
+	first.expect(t, "drained")
+	first.end(t)
+	third := start(t, 0, "serve", "-plain")
+	if got := shares(t, addr); len(got) != 1 || got[third.pid()] == 0 {
+		t.Errorf("%v answer, want %d", got, third.pid())
+	}
+	third.end(t)
+	if got := shares(t, addr); len(got) != 1 || got[second.pid()] == 0 {
+		t.Errorf("%v answer, want %d", got, second.pid())
+	}
+	start(t, 0, "serve", "-plain")
+	start(t, 0, "serve")
+	if got := shares(t, addr); len(got) != 3 {
+		t.Errorf("%v answer, want three", got)
+	}
+}
+
+// Permanent workers, all replaced at the same time.
+func TestWorkers(t *testing.T) {
+	needNobody(t)
+	for _, test := range []struct{ name, serve, load, flags string }{
+		{"TCP", "serve", "load", ""},
+		{"UDP", "serve udp", "load udp", "-net udp -addr :9999"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			testnet.Namespace(t)
+			workers := func() (n []process) {
+				for range 4 {
+					n = append(n, start(t, nobody, test.serve, strings.Fields(test.flags)...))
+				}
+				return n
+			}
+			restarts := func(drain bool) (lost int) {
+				serving := workers()
+				clients := start(t, nobody, test.load)
+				for range times(5) {
+					next := workers()
+					for _, w := range serving {
+						if drain {
+							w.tell(t, "drain")
+						}
+						w.tell(t, "close")
+					}
+					for _, w := range serving {
+						if drain {
+							w.expect(t, "drained")
+						}
+						if err := w.Wait(); err != nil {
+							t.Fatal(err)
+						}
+					}
+					serving = next
+				}
+				ok, lost, slow := clients.counts(t)
+				for _, w := range serving {
+					w.end(t)
+				}
+				t.Logf("drain %v: %d answers, %d lost, %d slow", drain, ok, lost, slow)
+				return lost
+			}
+			lossless(t, restarts)
+		})
+	}
+}
+
+// While one waits for its queue, the successor dies: it takes connections back
+// and says so.
+func TestSuccessorDies(t *testing.T) {
+	testnet.Namespace(t)
+	server := start(t, os.Getuid(), "serve", "-silent")
+	conn, err := net.Dial("tcp", addr) // in the queue, since nobody accepts
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	next := start(t, os.Getuid(), "serve")
+	server.tell(t, "drain")
+	steered(t, next)
+	next.Process.Process.Kill()
+	next.Wait()
+	server.expect(t, "alone")
+	server.tell(t, "go on")
+	if pid := hear(t, conn); pid != server.pid() {
+		t.Errorf("%d answers", pid)
+	}
+	if pid := ask(t, addr); pid != server.pid() {
+		t.Errorf("%d answers", pid)
+	}
+	// And the next successor gets what it should.
+	next = start(t, os.Getuid(), "serve")
+	server.tell(t, "drain")
+	server.expect(t, "drained")
+	if got := shares(t, addr); len(got) != 1 || got[next.pid()] == 0 {
+		t.Errorf("%v answer, want %d", got, next.pid())
+	}
+}
+
+// steered returns when connections go to p alone.
+func steered(t testing.TB, p process) {
+	t.Helper()
+	in := 0
+	for deadline := time.Now().Add(guard); in < 40; {
+		if ask1(addr) == p.pid() {
+			in++
+		} else {
+			in = 0
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("connections do not go to the successor")
+		}
+	}
+}
+
+// ask1 is ask of a server that may not answer: then it returns 0.
+func ask1(addr string) (pid int) {
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		return 0
+	}
+	defer conn.Close()
+	conn.(*net.TCPConn).SetLinger(0)
+	conn.SetDeadline(time.Now().Add(testnet.Slow(20 * time.Millisecond)))
+	io.WriteString(conn, "x")
+	fmt.Fscan(conn, &pid)
+	return pid
+}
+
+// A third process joins while one drains, and another leaves.
+func TestChangesDuringDrain(t *testing.T) {
+	testnet.Namespace(t)
+	server := start(t, os.Getuid(), "serve", "-silent")
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	second := start(t, os.Getuid(), "serve")
+	server.tell(t, "drain")
+	steered(t, second)
+	third := start(t, os.Getuid(), "serve", "-plain")
+	for deadline := time.Now().Add(guard); ask1(addr) != third.pid(); {
+		if time.Now().After(deadline) {
+			t.Fatal("the third gets no connection")
+		}
+	}
+	second.Process.Process.Kill() // the kernel moves the third into its slot
+	second.Wait()
+	steered(t, third)
+	server.tell(t, "go on")
+	server.expect(t, "drained")
+	hear(t, conn)
+	conn.Close()
+	if got := shares(t, addr); len(got) != 1 || got[third.pid()] == 0 {
+		t.Errorf("%v answer, want %d", got, third.pid())
+	}
+	server.end(t)
+	shares(t, addr)
+}
+
+// At the end of its context Drain tells what was left, and can go on later.
+func TestDeadline(t *testing.T) {
+	testnet.Namespace(t)
+	server := start(t, os.Getuid(), "serve", "-silent")
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	next := start(t, os.Getuid(), "serve")
+	server.tell(t, "drain briefly")
+	if line := server.expect(t, "deadline"); !strings.Contains(line, " 1 connections not accepted") {
+		t.Errorf("%q does not tell what was left", line)
+	}
+	steered(t, next)
+	server.tell(t, "go on")
+	hear(t, conn)
+	conn.Close()
+	server.tell(t, "drain")
+	server.expect(t, "drained")
+	server.end(t)
+}

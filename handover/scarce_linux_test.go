@@ -1,0 +1,263 @@
+package handover_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"sync"
+	"testing"
+
+	"example.com/reuse"
+	"example.com/reuse/handover"
+	"example.com/reuse/internal/testnet"
+	"golang.org/x/sys/unix"
+)
+
+const highest = 256 // descriptors that are looked at, and the limit otherwise
+
+// descriptors returns which numbers up to highest are in use, and which are free.
+func descriptors() (used, free []int) {
+	for fd := range highest {
+		if _, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err == nil {
+			used = append(used, fd)
+		} else {
+			free = append(free, fd)
+		}
+	}
+	return used, free
+}
+
+func limit(n int) error {
+	return unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: uint64(n), Max: highest})
+}
+
+// scarcely calls f where this process can have k more descriptors.
+func scarcely(k int, f func() error) error {
+	_, free := descriptors()
+	if err := limit(free[k]); err != nil {
+		return err
+	}
+	failed := f()
+	if err := limit(highest); err != nil {
+		return err
+	}
+	return failed
+}
+
+// A scarceServer is a server of this process, of one of the kinds that there are.
+type scarceServer struct {
+	drain func(context.Context) error // Drain, DrainAll or Shutdown
+	close func() error
+}
+
+// scarceKinds open servers at addr. What they have opened when they fail, they
+// close.
+var scarceKinds = map[string]func(address string) (*scarceServer, error){
+	"Listen": func(address string) (*scarceServer, error) {
+		return serveScarce(handover.Listen("tcp4", address))
+	},
+	"New": func(address string) (*scarceServer, error) {
+		ln, err := reuse.Port.Listen("tcp4", address)
+		if err != nil {
+			return nil, err
+		}
+		own, err := handover.New(ln)
+		if err != nil {
+			return nil, errors.Join(err, ln.Close())
+		}
+		return serveScarce(own, nil)
+	},
+	"DrainAll": func(address string) (*scarceServer, error) {
+		var all [2]*handover.Listener
+		var servers [2]*scarceServer
+		for i := range all {
+			ln, err := handover.Listen("tcp4", address)
+			if err != nil {
+				if i == 1 {
+					servers[0].close()
+				}
+				return nil, err
+			}
+			all[i] = ln
+			servers[i], _ = serveScarce(ln, nil)
+		}
+		return &scarceServer{
+			drain: func(ctx context.Context) error { return handover.DrainAll(ctx, all[:]...) },
+			close: func() error { return errors.Join(servers[0].close(), servers[1].close()) },
+		}, nil
+	},
+	"ListenPacket": func(address string) (*scarceServer, error) {
+		pc, err := handover.ListenPacket("udp6", "[::1]:9999")
+		if err != nil {
+			return nil, err
+		}
+		return &scarceServer{pc.Drain, pc.Close}, nil
+	},
+	"HTTP": func(address string) (*scarceServer, error) {
+		ln, err := handover.Listen("tcp4", address)
+		if err != nil {
+			return nil, err
+		}
+		srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			fmt.Fprintln(w, os.Getpid())
+		})}
+		h := handover.HTTP(srv)
+		done := make(chan error, 1)
+		go func() { done <- srv.Serve(ln) }()
+		return &scarceServer{
+			drain: func(ctx context.Context) error { return h.Shutdown(ctx, ln) },
+			close: func() error {
+				err := srv.Close()
+				if served := <-done; !errors.Is(served, http.ErrServerClosed) {
+					return served
+				}
+				return err
+			},
+		}, nil
+	},
+}
+
+func serveScarce(ln *handover.Listener, err error) (*scarceServer, error) {
+	if err != nil {
+		return nil, err
+	}
+	var serving sync.WaitGroup
+	serving.Go(func() {
+		for {
+			conn, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			serving.Go(func() { answer(conn) })
+		}
+	})
+	return &scarceServer{ln.Drain, func() error {
+		err := ln.Close()
+		serving.Wait()
+		return err
+	}}, nil
+}
+
+// others opens two more members of the group.
+func others(kind string) (close func() error, err error) {
+	if kind == "ListenPacket" {
+		a, err1 := handover.ListenPacket("udp6", "[::1]:9999")
+		b, err2 := handover.ListenPacket("udp6", "[::1]:9999")
+		return func() error { return errors.Join(a.Close(), b.Close()) }, errors.Join(err1, err2)
+	}
+	a, err1 := serveScarce(handover.Listen("tcp4", addr))
+	b, err2 := serveScarce(handover.Listen("tcp4", addr))
+	return func() error { return errors.Join(a.close(), b.close()) }, errors.Join(err1, err2)
+}
+
+// scarce does what its argument says again and again, with one descriptor more
+// each time, until it has had enough of them. It prints how often each step failed.
+func scarce(args []string) error {
+	if err := limit(highest); err != nil {
+		return err
+	}
+	open, what := scarceKinds[args[0]], []string{"open", "drain", "close"}
+	failed := map[string]int{}
+	closeOthers, err := others(args[0])
+	if err != nil {
+		return err
+	}
+	// net opens what it keeps.
+	first, err := open(addr)
+	if err != nil {
+		return err
+	}
+	if err := first.close(); err != nil {
+		return err
+	}
+	const most = 48 // more than Drain has at the same time
+	ctx, cancel := context.WithTimeout(context.Background(), guard)
+	defer cancel()
+	before, _ := descriptors()
+	for _, step := range what {
+		for k := range most {
+			at := func(at string, f func() error) error {
+				if at != step {
+					return f()
+				}
+				err := scarcely(k, f)
+				if err != nil {
+					failed[step]++
+				}
+				return err
+			}
+			var s *scarceServer
+			err := at("open", func() (err error) { s, err = open(addr); return err })
+			if err != nil && (step != "open" || !errors.Is(err, unix.EMFILE)) {
+				return fmt.Errorf("%s, %d descriptors: open: %w", step, k, err)
+			}
+			if err == nil {
+				err := at("drain", func() error { return s.drain(ctx) })
+				if err != nil && (step != "drain" || !errors.Is(err, unix.EMFILE)) {
+					return fmt.Errorf("%s, %d descriptors: drain: %w", step, k, err)
+				}
+				if err != nil { // it serves on, and with enough descriptors it can be drained
+					if err := answered(args[0]); err != nil {
+						return fmt.Errorf("%s, %d descriptors: after %w", step, k, err)
+					}
+					if err := s.drain(ctx); err != nil {
+						return fmt.Errorf("%s, %d descriptors: drain again: %w", step, k, err)
+					}
+				}
+				if err := at("close", s.close); err != nil {
+					return fmt.Errorf("%s, %d descriptors: close: %w", step, k, err)
+				}
+			}
+			if after, _ := descriptors(); len(after) != len(before) {
+				return fmt.Errorf("%s, %d descriptors: %v in use, before %v", step, k, after, before)
+			}
+			if k > 2 && step != "drain" {
+				break // these have one at a time
+			}
+		}
+	}
+	if err := answered(args[0]); err != nil {
+		return err
+	}
+	fmt.Println("failed", failed["open"], failed["drain"], failed["close"])
+	return closeOthers()
+}
+
+// answered asks the TCP servers.
+func answered(kind string) error {
+	for range 10 {
+		switch kind {
+		case "ListenPacket":
+		case "HTTP": // the others are no HTTP servers
+		default:
+			if err := request(net.Dialer{}, "tcp4", addr); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// Descriptors are used up at any moment of an operation: it says EMFILE or
+// succeeds, leaves none behind, and what it left works when there are some again.
+func TestScarceDescriptors(t *testing.T) {
+	for kind := range scarceKinds {
+		t.Run(kind, func(t *testing.T) {
+			testnet.Namespace(t)
+			needDrain(t)
+			p := testnet.Start(t, os.Getuid(), "scarce", kind)
+			var open, drain, closing int
+			line := p.Line(t)
+			if _, err := fmt.Sscanf(line, "failed %d %d %d", &open, &drain, &closing); err != nil {
+				t.Fatalf("%q", line)
+			}
+			t.Logf("failed: open %d, drain %d, close %d", open, drain, closing)
+			if open == 0 || drain == 0 || closing != 0 {
+				t.Errorf("control: open fails %d times, drain %d, close %d", open, drain, closing)
+			}
+		})
+	}
+}

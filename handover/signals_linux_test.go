@@ -1,0 +1,316 @@
+package handover_test
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"example.com/reuse/internal/sockdiag"
+	"example.com/reuse/internal/testnet"
+	"golang.org/x/sys/unix"
+)
+
+// Drain waits: for the application to accept, or for a handshake to end. The
+// process is stopped there for a while, or killed. Others serve at once, cannot
+// drain while it is stopped, and say so; they can when it is killed.
+func TestWaitingOld(t *testing.T) {
+	for _, signal := range []unix.Signal{unix.SIGKILL, unix.SIGSTOP} {
+		for _, waits := range []string{"queue", "handshake"} {
+			t.Run(waits+" "+signal.String(), func(t *testing.T) {
+				if waits == "handshake" {
+					testnet.NeedRoot(t)
+				}
+				testnet.Namespace(t)
+				flags := []string{"-net", "tcp4", "-addr", ":9999"}
+				if waits == "queue" {
+					flags = append(flags, "-silent")
+				}
+				old := start(t, os.Getuid(), "serve", flags...)
+				var heard func() []int
+				if waits == "queue" {
+					heard = connects(t, 3)
+				} else {
+					synFrom(t, 40000)
+				}
+				next := start(t, os.Getuid(), "serve", flags[:4]...)
+				old.tell(t, "drain")
+				steered(t, next)
+				old.signal(t, signal)
+				if signal == unix.SIGKILL {
+					old.Wait()
+					serves(t, next)
+					replaceTwice(t, next, flags[:4])
+					return
+				}
+				old.stopped(t)
+				serves(t, next)
+				third := start(t, os.Getuid(), "serve", flags[:4]...)
+				next.tell(t, "drain briefly")
+				if line := next.expect(t, "deadline"); !strings.Contains(line, "another socket of the group is drained") {
+					t.Errorf("%q does not tell whom it waits for", line)
+				}
+				if got := shares(t, addr); got[old.pid()] > 0 || len(got) == 0 {
+					t.Errorf("while the old one is stopped %v answer", got)
+				}
+				old.signal(t, unix.SIGCONT)
+				if waits == "handshake" { // it lasts for a minute
+					old.Stop(t)
+				} else {
+					old.tell(t, "go on")
+					old.expect(t, "drained")
+					for _, pid := range heard() {
+						if pid != old.pid() {
+							t.Errorf("%d answers, want %d", pid, old.pid())
+						}
+					}
+					old.end(t)
+				}
+				next.replaceBy(t, third)
+				replaceTwice(t, third, flags[:4])
+			})
+		}
+	}
+}
+
+// replaceTwice replaces p, and who comes then.
+func replaceTwice(t testing.TB, p process, flags []string) {
+	t.Helper()
+	for range 2 {
+		p = p.replaceBy(t, start(t, os.Getuid(), "serve", flags...))
+	}
+	p.end(t)
+}
+
+// One has drained and is not closed, another waits for its turn, and there is a
+// third. The first or the second is killed, or stopped for a while.
+func TestWaitingTurn(t *testing.T) {
+	for _, signal := range []unix.Signal{unix.SIGKILL, unix.SIGSTOP} {
+		for _, victim := range []int{0, 1} {
+			t.Run([]string{"first ", "second "}[victim]+signal.String(), func(t *testing.T) {
+				testnet.Namespace(t)
+				var p []process
+				for range 3 {
+					p = append(p, start(t, os.Getuid(), "serve"))
+				}
+				p[0].tell(t, "drain")
+				p[0].expect(t, "drained")
+				p[1].tell(t, "drain")
+				marked(t, 2) // it looks, and marks its socket to do so
+				p[victim].signal(t, signal)
+				if signal == unix.SIGKILL {
+					p[victim].Wait()
+				} else {
+					p[victim].stopped(t)
+				}
+				switch {
+				case victim == 0 && signal == unix.SIGKILL: // the second has its turn
+					p[1].expect(t, "drained")
+					p[1].end(t)
+				case victim == 0:
+					serving(t, p[1], p[2])
+					p[0].signal(t, unix.SIGCONT)
+					p[0].end(t)
+					p[1].expect(t, "drained")
+					p[1].end(t)
+				case signal == unix.SIGKILL:
+					// The group has changed since the first was drained, so
+					// that may get something again.
+					if got := shares(t, addr); got[p[1].pid()] > 0 || got[p[2].pid()] == 0 {
+						t.Errorf("%v answer", got)
+					}
+					p[0].end(t)
+				default:
+					// The kernel gives the second its share. The third
+					// cannot drain, if the mark was there, until it goes on.
+					heard := connects(t, 20)
+					p[0].end(t)
+					p[2].tell(t, "drain briefly")
+					line := p[2].expect(t, "deadline", "drained")
+					t.Logf("stopped at any time: %s", outcomeOf(line))
+					p[1].signal(t, unix.SIGCONT)
+					for _, pid := range heard() {
+						if pid != p[1].pid() && pid != p[2].pid() {
+							t.Errorf("%d answers", pid)
+						}
+					}
+					if outcomeOf(line) == "drained" {
+						p[2].end(t)
+						p[1].expect(t, "alone", "drained", "error")
+						p[2] = p[1]
+					} else {
+						p[1].expect(t, "drained")
+						p[1].end(t)
+					}
+				}
+				serves(t, p[2])
+				replaceTwice(t, p[2], nil)
+			})
+		}
+	}
+}
+
+// marked returns when n processes have shown the mark by which they exclude each
+// other, at any time.
+func marked(t testing.TB, n int) {
+	t.Helper()
+	diag, err := sockdiag.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer diag.Close()
+	var seen []uint64
+	for len(seen) < n {
+		members, err := diag.Members(t.Context(), sockdiag.Request{
+			Protocol: unix.IPPROTO_TCP, Family: unix.AF_INET, States: sockdiag.Set(sockdiag.Listen), LocalPort: 9999,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range members {
+			if m.Mark && !slices.Contains(seen, m.Cookie) {
+				seen = append(seen, m.Cookie)
+			}
+		}
+	}
+}
+
+// serving fails the test unless both answer.
+func serving(t testing.TB, p, q process) {
+	t.Helper()
+	if got := shares(t, addr); len(got) != 2 || got[p.pid()] == 0 || got[q.pid()] == 0 {
+		t.Errorf("%v answer, want %d and %d", got, p.pid(), q.pid())
+	}
+}
+
+// A successor that is stopped keeps its share waiting, as the kernel has it. Drain
+// returns, and when it goes on all is answered.
+func TestStoppedSuccessor(t *testing.T) {
+	testnet.Namespace(t)
+	old := start(t, os.Getuid(), "serve")
+	next := start(t, os.Getuid(), "serve")
+	next.signal(t, unix.SIGSTOP)
+	next.stopped(t)
+	old.tell(t, "drain")
+	old.expect(t, "drained")
+	heard := connects(t, 20)
+	old.end(t)
+	next.signal(t, unix.SIGCONT)
+	for _, pid := range heard() {
+		if pid != next.pid() {
+			t.Errorf("%d answers, want %d", pid, next.pid())
+		}
+	}
+	replaceTwice(t, next, nil)
+}
+
+// A hundred restarts in a row, under load.
+func TestManyRestarts(t *testing.T) {
+	needNobody(t)
+	testnet.Namespace(t)
+	n := 100
+	if testing.Short() {
+		n = 10
+	}
+	lossless(t, func(drain bool) (lost int) {
+		if !drain {
+			n = min(n, 10)
+		}
+		server := start(t, nobody, "serve")
+		clients := start(t, nobody, "load", "-n", "8")
+		for range n {
+			next := start(t, nobody, "serve")
+			if drain {
+				server.tell(t, "drain")
+				server.expect(t, "drained")
+			}
+			server.end(t)
+			server = next
+		}
+		ok, lost, slow := clients.counts(t)
+		server.end(t)
+		t.Logf("drain %v, %d restarts: %d connections, %d lost, %d slow", drain, n, ok, lost, slow)
+		return lost
+	})
+}
+
+// stopped returns when a process is.
+func (p process) stopped(t testing.TB) {
+	t.Helper()
+	var status unix.WaitStatus
+	for {
+		_, err := unix.Wait4(p.pid(), &status, unix.WUNTRACED, nil)
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil || !status.Stopped() {
+			t.Fatalf("process %d: %v, status %x", p.pid(), err, status)
+		}
+		return
+	}
+}
+
+func (p process) signal(t testing.TB, s unix.Signal) {
+	t.Helper()
+	if err := unix.Kill(p.pid(), s); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// connects returns n connections with a request each, that may have to wait for
+// their answers: heard reads those, and returns who answered.
+func connects(t testing.TB, n int) (heard func() []int) {
+	t.Helper()
+	var conns []net.Conn
+	for range n {
+		conn, err := net.Dial("tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(conn, "x"); err != nil {
+			t.Fatal(err)
+		}
+		conns = append(conns, conn)
+	}
+	return func() (pids []int) {
+		for _, conn := range conns {
+			defer conn.Close()
+			conn.SetDeadline(time.Now().Add(guard))
+			pid := 0
+			if _, err := fmt.Fscan(conn, &pid); err != nil {
+				t.Errorf("a connection is not answered: %v", err)
+			}
+			pids = append(pids, pid)
+		}
+		return pids
+	}
+}
+
+// serves fails the test unless p alone answers, at once.
+func serves(t testing.TB, p process) {
+	t.Helper()
+	for range 20 {
+		if pid := ask(t, addr); pid != p.pid() {
+			t.Errorf("%d answers, want %d", pid, p.pid())
+		}
+	}
+}
+
+// replaceBy hands the port over, to a process that listens already.
+func (p process) replaceBy(t testing.TB, next process) process {
+	t.Helper()
+	p.tell(t, "drain")
+	p.expect(t, "drained")
+	p.end(t)
+	serves(t, next)
+	return next
+}
+
+func outcomeOf(line string) string {
+	word, _, _ := strings.Cut(line, " ")
+	return word
+}

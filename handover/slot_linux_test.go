@@ -1,0 +1,100 @@
+package handover_test
+
+import (
+	"os"
+	"strings"
+	"testing"
+
+	"example.com/reuse/internal/testnet"
+)
+
+// Without TCP_MD5SIG, and so without probes, a listener follows its group from
+// its birth: servers are replaced one after the other, and nothing is lost.
+func TestNoProbes(t *testing.T) {
+	needNobody(t)
+	testnet.Namespace(t)
+	restarts := func(drain bool) (lost int) {
+		server := start(t, nobody, "forbidden", "md5sig")
+		clients := start(t, nobody, "load")
+		for range times(10) {
+			next := start(t, nobody, "forbidden", "md5sig")
+			if drain {
+				server.tell(t, "drain")
+				server.expect(t, "drained")
+			}
+			server.end(t)
+			server = next
+			if drain { // it sees that it is alone now
+				for line := ""; !strings.HasPrefix(line, "alone"); {
+					server.tell(t, "drain")
+					line = server.expect(t, "alone", "unknown")
+				}
+			}
+		}
+		ok, lost, slow := clients.counts(t)
+		server.end(t)
+		t.Logf("drain %v: %d connections, %d lost, %d slow", drain, ok, lost, slow)
+		return lost
+	}
+	lossless(t, restarts)
+}
+
+// A listener that was adopted among others and cannot probe does not know its
+// slot. An ordinary user's Drain says so, and the server keeps its share; root's
+// drops the SYNs that are meant for it, and loses nothing.
+func TestUnknownSlot(t *testing.T) {
+	testnet.NeedRoot(t)
+	testnet.Namespace(t)
+	first := start(t, nobody, "serve")
+	server := start(t, nobody, "forbidden", "md5sig", "-adopt")
+	server.tell(t, "drain")
+	if line := server.expect(t, "unknown"); !strings.Contains(line, "SO_ATTACH_FILTER") {
+		t.Errorf("%q does not tell what it tried", line)
+	}
+	if got := shares(t, addr); len(got) != 2 {
+		t.Errorf("%v answer, want both", got)
+	}
+	server.end(t)
+	first.end(t)
+
+	for _, silent := range []bool{false, true} {
+		first = start(t, 0, "serve")
+		server = start(t, 0, "forbidden", "md5sig", "-adopt")
+		clients := start(t, nobody, "load")
+		if silent {
+			// Its successor dies: it takes SYNs again.
+			server.tell(t, "drain")
+			server.expect(t, "drained")
+			first.Stop(t)
+			server.tell(t, "drain")
+			server.expect(t, "alone")
+			if pid := ask(t, addr); pid != server.pid() {
+				t.Errorf("%d answers, want %d", pid, server.pid())
+			}
+			clients.Stop(t)
+		} else {
+			server.tell(t, "drain")
+			server.expect(t, "drained")
+			server.end(t)
+			server = first
+			ok, lost, slow := clients.counts(t)
+			t.Logf("%d connections, %d lost, %d slow", ok, lost, slow)
+			if lost > 0 {
+				t.Errorf("%d connections lost", lost)
+			}
+		}
+		server.end(t)
+	}
+}
+
+// Without the sandbox the same listener learns its slot.
+func TestAdopted(t *testing.T) {
+	testnet.Namespace(t)
+	first := start(t, os.Getuid(), "serve")
+	server := start(t, os.Getuid(), "serve", "-adopt")
+	server.tell(t, "drain")
+	server.expect(t, "drained")
+	if got := shares(t, addr); len(got) != 1 || got[first.pid()] == 0 {
+		t.Errorf("%v answer, want %d", got, first.pid())
+	}
+}

@@ -1,0 +1,236 @@
+package handover
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"example.com/reuse/internal/group"
+	"example.com/reuse/internal/sockdiag"
+	"golang.org/x/sys/unix"
+)
+
+// A together is sockets of one group that are drained together. All of them have
+// the claim, so that it lasts until the last one is closed.
+type together struct {
+	mu    sync.Mutex
+	rest  []*state // not closed yet
+	gone  uint64   // the cookie of the one that is about to be closed
+	moved []uint64 // the members when that is closed; the slots of rest are set for them
+	// Some of rest may have got something after they were drained, and have to be
+	// drained again before they are closed.
+	stale bool
+}
+
+func drainAll(ctx context.Context, socks []socket) error {
+	// In one order everywhere, so that two calls do not wait for each other.
+	states := make([]*state, len(socks))
+	for i, s := range socks {
+		states[i] = s.state
+	}
+	slices.SortFunc(states, func(a, b *state) int {
+		if a.self == nil || b.self == nil {
+			return 0 // has an error
+		}
+		return cmp.Compare(a.self.Cookie, b.self.Cookie)
+	})
+	states = slices.Compact(states)
+	if len(states) == 1 {
+		return states[0].drain(ctx)
+	}
+	for _, s := range states {
+		select {
+		case s.draining <- struct{}{}:
+			defer func() { <-s.draining }()
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		if err := s.lacks(); err != nil {
+			return err
+		}
+	}
+	diag, err := sockdiag.Open()
+	if err != nil {
+		return missing(err)
+	}
+	defer diag.Close()
+	t := &together{rest: states}
+	ds := make([]*drainer, len(states))
+	for i, s := range states {
+		ds[i] = &drainer{state: s, diag: diag}
+	}
+	err = t.run(ctx, ds)
+	if err != nil && !ds[0].keeps(ctx, err) {
+		for _, d := range ds {
+			d.takeBack()
+			d.together = nil
+		}
+	}
+	return err
+}
+
+// run is drainer.run for all of ds.
+func (t *together) run(ctx context.Context, ds []*drainer) error {
+	if _, err := t.others(ctx, ds); err != nil {
+		return err
+	}
+	// One of them may have it from an earlier call.
+	first := ds[max(slices.IndexFunc(ds, func(d *drainer) bool { return d.claimed }), 0)]
+	if !first.claimed {
+		if err := first.self.Claim(ctx, first.diag); err != nil {
+			return err
+		}
+	}
+	for _, d := range ds {
+		d.claimed = true
+		if err := d.self.Share(); err != nil {
+			return err
+		}
+	}
+	for {
+		members, err := t.others(ctx, ds)
+		if err != nil {
+			return err
+		}
+		if err = t.steer(ctx, ds, members); err == nil {
+			for _, d := range ds {
+				if err = d.settle(ctx, members); err != nil {
+					break
+				}
+			}
+		}
+		if err != errChanged {
+			return err
+		}
+	}
+}
+
+// others returns the members of the group, which has all of ds and others.
+func (t *together) others(ctx context.Context, ds []*drainer) (group.Members, error) {
+	members, err := ds[0].others(ctx)
+	if err != nil {
+		return members, err
+	}
+	for _, d := range ds {
+		if !slices.Contains(members.All, d.self.Cookie) {
+			return members, errors.New("the sockets do not share one port and address")
+		}
+	}
+	switch others := len(members.All) - len(ds); {
+	case others == 0:
+		return members, ErrAlone
+	case others == 1 && ds[0].self.Protocol == unix.IPPROTO_UDP:
+		// leaveProgram could not keep datagrams away from those that are not
+		// closed yet, and what they got could not be answered.
+		return members, errors.New("only one other UDP socket has the port: drain and close one after the other")
+	}
+	return members, nil
+}
+
+// steer makes connections go to other members than ds.
+func (t *together) steer(ctx context.Context, ds []*drainer, members group.Members) error {
+	var slots []int
+	for _, d := range ds {
+		slot, err := d.locate(ctx, members)
+		if err != nil {
+			return err
+		}
+		slots = append(slots, slot)
+	}
+	err := group.Attach(ds[0].self, group.Steering{N: len(members.All), Not: slots}.Program())
+	if err != nil {
+		return err
+	}
+	for _, d := range ds {
+		d.steering, d.together = &members, t
+		if err := d.deferNothing(); err != nil {
+			return err
+		}
+	}
+	return group.Grace(ctx)
+}
+
+// closeTime bounds what leave waits for.
+const closeTime = 5 * time.Second
+
+// leaveProgram is that of state, where others are drained and not closed yet.
+//
+// A leave moves the last member into the hole. So until then, and after, those
+// are chosen that are neither drained nor the last. If there are none, it is the
+// last one until then; after that the kernel goes by its hash, and the rest can
+// get something, of which they are drained again.
+func (t *together) leaveProgram(s *state) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.rest = slices.DeleteFunc(t.rest, func(other *state) bool { return other == s })
+	ctx, cancel := context.WithTimeout(context.Background(), closeTime)
+	defer cancel()
+	diag, err := sockdiag.Open()
+	if err != nil {
+		return
+	}
+	defer diag.Close()
+	members, err := t.without(ctx, diag, s)
+	if err != nil {
+		return
+	}
+	all := append(slices.Clone(t.rest), s)
+	var slots []int
+	for _, other := range all {
+		d := &drainer{state: other, diag: diag}
+		if !members.Same(t.moved) {
+			d.mu.Lock()
+			d.slot.Observe(members.All)
+			d.mu.Unlock()
+		}
+		slot, err := d.locate(ctx, members)
+		if err != nil {
+			return
+		}
+		slots = append(slots, slot)
+	}
+	n, slot := len(members.All), slots[len(slots)-1]
+	if t.stale {
+		group.Attach(s.self, group.Steering{N: n, Not: slots}.Program())
+		group.Grace(ctx)
+		(&drainer{state: s, diag: diag}).settle(ctx, members)
+	}
+	if len(t.rest) == 0 {
+		s.leaveProgram()
+		return
+	}
+	program := group.Steering{N: n, Not: append(slots, n-1)}.Program()
+	if excluded := slices.Compact(slices.Sorted(slices.Values(append(slots, n-1)))); len(excluded) == n {
+		program = group.Only(n - 1)
+		t.stale = true
+	}
+	group.Attach(s.self, program)
+
+	t.gone = s.self.Cookie
+	t.moved = slices.DeleteFunc(slices.Clone(members.All), func(c uint64) bool { return c == t.gone })
+	for i, other := range t.rest {
+		if slots[i] == n-1 {
+			slots[i] = slot
+		}
+		other.mu.Lock()
+		other.slot.Set(slots[i], t.moved)
+		other.mu.Unlock()
+	}
+}
+
+// without returns the members when the socket that left before is gone.
+func (t *together) without(ctx context.Context, diag *sockdiag.Conn, s *state) (group.Members, error) {
+	for {
+		members, err := s.self.Members(ctx, diag)
+		if err != nil || !slices.Contains(members.All, t.gone) {
+			return members, err
+		}
+		if err := group.Sleep(ctx, time.Millisecond); err != nil {
+			return members, fmt.Errorf("a socket that left is not closed: %w", err)
+		}
+	}
+}

@@ -1,0 +1,7 @@
+//go:build !linux
+
+package handover
+
+import "context"
+
+func drainAll(context.Context, []socket) error { return errSystem }

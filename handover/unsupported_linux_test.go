@@ -1,0 +1,201 @@
+package handover_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"runtime"
+	"strings"
+	"testing"
+	"unsafe"
+
+	"example.com/reuse"
+	"example.com/reuse/handover"
+	"example.com/reuse/internal/testnet"
+	"golang.org/x/sys/unix"
+)
+
+func TestNewUnsupported(t *testing.T) {
+	mptcp := net.ListenConfig{Control: reuse.Port.Control}
+	mptcp.SetMultipathTCP(true)
+	for _, test := range []struct {
+		name   string
+		listen func() (net.Listener, error)
+		cure   string // in the error
+	}{
+		{"no SO_REUSEPORT", func() (net.Listener, error) { return net.Listen("tcp4", "127.0.0.1:0") }, "reuse.Port"},
+		{"Multipath TCP", func() (net.Listener, error) { return mptcp.Listen(t.Context(), "tcp", "127.0.0.1:0") }, "SetMultipathTCP(false)"},
+		{"unix", func() (net.Listener, error) { return net.Listen("unix", t.TempDir()+"/socket") }, "UnixListener"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			enabled, _ := os.ReadFile("/proc/sys/net/mptcp/enabled")
+			if test.name == "Multipath TCP" && string(enabled) != "1\n" {
+				t.Skip("needs a kernel with Multipath TCP")
+			}
+			ln, err := test.listen()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer ln.Close()
+			if _, err := handover.New(ln); !errors.Is(err, errors.ErrUnsupported) || !strings.Contains(err.Error(), test.cure) {
+				// net.Listen's may be of Multipath TCP, too.
+				if !errors.Is(err, errors.ErrUnsupported) || test.name != "no SO_REUSEPORT" {
+					t.Errorf("%v, want errors.ErrUnsupported and %q", err, test.cure)
+				}
+			}
+			// The old one goes on.
+			if err := ln.(interface{ Close() error }).Close(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	needDrain(t)
+	plain := net.ListenConfig{Control: reuse.Port.Control}
+	plain.SetMultipathTCP(false)
+	ln, err := plain.Listen(t.Context(), "tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	control, err := handover.New(ln)
+	if err != nil {
+		t.Fatal("control:", err)
+	}
+	control.Close()
+	if err := control.Drain(t.Context()); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("Drain of a closed listener: %v", err)
+	}
+	for _, network := range []string{"unix", "udp", "tcp5"} {
+		if ln, err := handover.Listen(network, "127.0.0.1:0"); err == nil {
+			ln.Close()
+			t.Errorf("Listen on %s succeeds", network)
+		}
+	}
+}
+
+// forbidden is serve in a sandbox that refuses what its first argument names.
+func forbidden(args []string) error {
+	var refused []unix.SockFilter
+	switch args[0] {
+	case "netlink": // socket(AF_NETLINK)
+		refused = []unix.SockFilter{
+			{Code: 0x20, K: 0}, // the number of the system call
+			{Code: 0x15, K: unix.SYS_SOCKET, Jf: 3},
+			{Code: 0x20, K: 16 + firstWord()}, // its first argument
+			{Code: 0x15, K: unix.AF_NETLINK, Jf: 1},
+			{Code: 0x06, K: 0x50000 | uint32(unix.EPERM)},
+		}
+	case "membarrier":
+		refused = []unix.SockFilter{
+			{Code: 0x20, K: 0},
+			{Code: 0x15, K: unix.SYS_MEMBARRIER, Jf: 1},
+			{Code: 0x06, K: 0x50000 | uint32(unix.EPERM)},
+		}
+	case "md5sig": // setsockopt(IPPROTO_TCP, TCP_MD5SIG)
+		refused = []unix.SockFilter{
+			{Code: 0x20, K: 0},
+			{Code: 0x15, K: unix.SYS_SETSOCKOPT, Jf: 5},
+			{Code: 0x20, K: 24 + firstWord()},
+			{Code: 0x15, K: unix.IPPROTO_TCP, Jf: 3},
+			{Code: 0x20, K: 32 + firstWord()},
+			{Code: 0x15, K: unix.TCP_MD5SIG, Jf: 1},
+			{Code: 0x06, K: 0x50000 | uint32(unix.ENOPROTOOPT)},
+		}
+	}
+	filter := append(refused, unix.SockFilter{Code: 0x06, K: 0x7fff0000})
+	if _, err := testnet.Seccomp(0, filter); err != nil {
+		return err
+	}
+	if _, _, errno := unix.Syscall(unix.SYS_MEMBARRIER, 1, 0, 0); (errno != 0) != (args[0] == "membarrier") {
+		return fmt.Errorf("membarrier: %v", errno)
+	}
+	return serve(args[1:])
+}
+
+// firstWord is where the low half of a 64-bit number begins.
+func firstWord() uint32 {
+	one := uint64(1)
+	if *(*byte)(unsafe.Pointer(&one)) == 1 {
+		return 0
+	}
+	return 4
+}
+
+// Without netlink Drain says so, and the server serves on; without membarrier it
+// waits longer, and loses nothing either.
+func TestSeccomp(t *testing.T) {
+	testnet.Namespace(t)
+	// Where socket(2) is a socketcall, a filter does not see its arguments.
+	if runtime.GOARCH != "386" && runtime.GOARCH != "s390x" {
+		server := start(t, os.Getuid(), "forbidden", "netlink")
+		next := start(t, os.Getuid(), "serve")
+		server.tell(t, "drain")
+		if line := server.expect(t, "unsupported"); !strings.Contains(line, "sock_diag") {
+			t.Errorf("%q does not tell what is missing", line)
+		}
+		if got := shares(t, addr); len(got) != 2 {
+			t.Errorf("%v answer", got)
+		}
+		server.end(t)
+		next.end(t)
+	}
+
+	server := start(t, os.Getuid(), "forbidden", "membarrier")
+	clients := start(t, os.Getuid(), "load")
+	for range times(10) {
+		next := start(t, os.Getuid(), "forbidden", "membarrier")
+		server.tell(t, "drain")
+		server.expect(t, "drained")
+		server.end(t)
+		server = next
+	}
+	ok, lost, slow := clients.counts(t)
+	t.Logf("without membarrier: %d connections, %d lost, %d slow", ok, lost, slow)
+	if lost > 0 {
+		t.Errorf("%d connections lost", lost)
+	}
+	server.end(t)
+}
+
+// What a Drain leaves: no descriptor, no goroutine.
+func TestDrainLeak(t *testing.T) {
+	testnet.Namespace(t)
+	needDrain(t)
+	first, err := handover.Listen("tcp4", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer first.Close()
+	run := func() {
+		other, err := handover.Listen("tcp4", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := other.Drain(t.Context()); err != nil {
+			t.Error(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := first.Drain(ctx); !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+		if err := other.Close(); err != nil {
+			t.Error(err)
+		}
+		if err := other.Drain(t.Context()); !errors.Is(err, net.ErrClosed) {
+			t.Errorf("Drain after Close: %v", err)
+		}
+	}
+	run()
+	descriptors, goroutines := testnet.Descriptors(t), runtime.NumGoroutine()
+	for range 20 {
+		run()
+	}
+	if n := testnet.Descriptors(t); n > descriptors {
+		t.Errorf("%d descriptors, before %d", n, descriptors)
+	}
+	if n := runtime.NumGoroutine(); n > goroutines {
+		t.Errorf("%d goroutines, before %d", n, goroutines)
+	}
+}
