@@ -134,6 +134,7 @@ func asleep(t testing.TB, pid int) bool {
 }
 
 func TestRestart(t *testing.T) {
+	testnet.NeedTables(t)
 	testnet.Namespace(t)
 	start := func() *testnet.Process {
 		p := testnet.Start(t, os.Getuid(), "upper")

@@ -7,9 +7,11 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"testing/iotest"
+	"time"
 
 	"example.com/reuse/examples/upper/upper"
 )
@@ -192,7 +194,10 @@ func TestEchoWriteError(t *testing.T) {
 }
 
 // echoTCP returns the client's end of a connection whose other end Echo serves.
-func echoTCP(t testing.TB) *net.TCPConn {
+func echoTCP(t testing.TB) *net.TCPConn { return serveTCP(t, upper.Echo) }
+
+// serveTCP returns the client's end of a connection whose other end echo serves.
+func serveTCP(t testing.TB, echo func(io.Writer, io.Reader) error) *net.TCPConn {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -208,7 +213,7 @@ func echoTCP(t testing.TB) *net.TCPConn {
 		t.Fatal(err)
 	}
 	done := make(chan error)
-	go func() { done <- upper.Echo(server, server) }()
+	go func() { done <- echo(server, server) }()
 	t.Cleanup(func() {
 		client.Close()
 		if err := <-done; err != nil {
@@ -241,16 +246,56 @@ func TestEchoAllocs(t *testing.T) {
 	}
 }
 
+// naiveEcho is the handler of the tutorials, with Echo's buffer. It is for text:
+// other bytes become more.
+func naiveEcho(w io.Writer, r io.Reader) error {
+	buf := make([]byte, 32<<10)
+	for {
+		n, err := r.Read(buf)
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if _, err := w.Write(bytes.ToUpper(buf[:n])); err != nil {
+			return err
+		}
+	}
+}
+
+// BenchmarkEcho reports how long a message and its answer take, and as a share of
+// what they take with naiveEcho. The two alternate.
 func BenchmarkEcho(b *testing.B) {
+	const chunk = 16 // messages at a stretch
 	for _, size := range []int{64, 1 << 10, 64 << 10} {
 		b.Run(fmt.Sprint(size), func(b *testing.B) {
-			client := echoTCP(b)
-			message, answer := everyByte(size), make([]byte, size)
+			client, naive := echoTCP(b), serveTCP(b, naiveEcho)
+			message, answer := bytes.Repeat([]byte("some text"), size)[:size], make([]byte, size)
 			b.SetBytes(int64(size))
 			b.ReportAllocs()
-			for b.Loop() {
-				exchange(b, client, message, answer)
+			b.ResetTimer()
+			var quotients []float64
+			for left := b.N; left > 0; left -= chunk {
+				n := min(left, chunk)
+				before := b.Elapsed()
+				for range n {
+					exchange(b, client, message, answer)
+				}
+				b.StopTimer()
+				ours := b.Elapsed() - before
+				start := time.Now()
+				for range n {
+					exchange(b, naive, message, answer)
+				}
+				quotients = append(quotients, float64(ours)/float64(time.Since(start)))
+				b.StartTimer()
 			}
+			slices.Sort(quotients)
+			at := func(q float64) float64 { return quotients[int(q*float64(len(quotients)-1)+0.5)] }
+			b.ReportMetric(at(0.25), "q1-of-naive")
+			b.ReportMetric(at(0.5), "of-naive")
+			b.ReportMetric(at(0.75), "q3-of-naive")
 		})
 	}
 }
