@@ -1,0 +1,35 @@
+// Package shard opens several sockets on one port, in one process, over which the
+// kernel spreads connections or datagrams: one for each worker.
+//
+//	lns, err := shard.Listen("tcp", ":8080", 0)
+//	for _, ln := range lns {
+//		go srv.Serve(ln)
+//	}
+//
+// The kernel chooses by a hash of the addresses and ports. On Linux it can go by
+// the CPU that received a packet instead ([ByCPU]), or by a program of the
+// caller's ([Steer]); [ByHash] takes that back.
+//
+// # When not to
+//
+// One listener and many goroutines that accept from it share one queue: whoever
+// is free takes the next connection. Shards have a queue each, and the kernel
+// does not look at how long it is. A worker that is busy keeps the clients of its
+// queue waiting while others are idle, and one that is stuck keeps 1/n of them for
+// ever. The slowest requests get several times slower if work is uneven, and
+// connections that are kept open gain nothing, since they are accepted seldom.
+// docs/performance.md has what was measured.
+//
+// A shard is for many cores of which accepting, or receiving, takes much: short
+// connections in great number, and UDP. With UDP every socket has a buffer of its
+// own, and ByCPU keeps a packet on the CPU that it arrived at, if the one who
+// reads is there, too.
+//
+// # Systems
+//
+// Those where reuse.Balances: Linux, FreeBSD, DragonFly. ByCPU, Steer and ByHash
+// are Linux's. They need sock_diag, and probes that show which of the sockets the
+// kernel knows by which number, and so that it runs such programs at all:
+// sandboxes accept them and do nothing (gVisor). Elsewhere every function
+// returns an error for which errors.Is(err, errors.ErrUnsupported) holds.
+package shard
