@@ -14,8 +14,9 @@
 // those of net.Listen. TestBrokenConn shows that the suite can fail.
 //
 // TestCounts holds package reuse to bounds for system calls and allocations, and
-// Addr.Listen to what net.Listen takes in the same run. A hook with three more
-// system calls shows that the counter counts.
+// Addr.Listen to what net.Listen takes in the same run and the four calls by which
+// TestAcceptCounts finds every connection cheaper. A hook with three more system
+// calls shows that the counter counts.
 //
 // # What the benchmarks measure
 //
@@ -26,8 +27,21 @@
 //
 // BenchmarkLeftovers opens and closes a listener on a port that 9,000
 // connections of a former listener still hold, in turn with one on a port that
-// has none. It reports the medians of both times, their quotient as
-// "times-none", and the quartiles of the quotients of neighboring operations.
+// has none. It reports the medians of both times, and the median, as
+// "times-none", and the quartiles of the quotients of neighboring operations. 1,000
+// leftovers likewise.
+//
+// BenchmarkAccept takes the CPU time of Accept from a queue of 1,000
+// connections, in turn with that of net.Listen, and reports the quotients.
+//
+// BenchmarkSteer takes the CPU time of a datagram to a shard with a program, in
+// turn with that of one without. BenchmarkQueues takes the time that connections
+// take to be answered by a shard of eight workers, in turn with eight that share a
+// queue; BenchmarkStopped counts the clients of one worker that is stuck, and
+// BenchmarkBalance what each of eight listeners gets. TestSteerVM compares the
+// kernel's choice with that of the virtual machine of golang.org/x/net/bpf.
+//
+// The command report runs all of them, and writes docs/performance.md.
 //
 // BenchmarkWhyInUse takes the CPU time of the whyinuse command, of ss and of lsof
 // in turn, on a host with 3,000 connections and, with the flag -large, with

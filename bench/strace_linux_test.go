@@ -58,7 +58,7 @@ const traceable = "socket,setsockopt,getsockopt,bind,listen,getsockname,getpeern
 // calls are counted, and without garbage collection, because a finalizer that
 // closed something would count too.
 func traced(name string) error {
-	all := traceableOperations()
+	all := slices.Concat(traceableOperations(), accepts())
 	i := slices.IndexFunc(all, func(o operation) bool { return o.String() == name })
 	if i < 0 {
 		return fmt.Errorf("no operation %q", name)

@@ -39,6 +39,7 @@ func (w way[C]) openAndClose(network, address string) error {
 func listenWays() []way[net.Listener] {
 	control := net.ListenConfig{Control: bothOptions}
 	return []way[net.Listener]{
+		{"C", listenC},
 		{"net", net.Listen},
 		{"Control", func(network, address string) (net.Listener, error) {
 			return control.Listen(context.Background(), network, address)
@@ -55,6 +56,7 @@ func listenWays() []way[net.Listener] {
 func listenPacketWays() []way[net.PacketConn] {
 	control := net.ListenConfig{Control: bothOptions}
 	return []way[net.PacketConn]{
+		{"C", listenPacketC},
 		{"net", net.ListenPacket},
 		{"Control", func(network, address string) (net.PacketConn, error) {
 			return control.ListenPacket(context.Background(), network, address)

@@ -1,0 +1,220 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+)
+
+// A cell is one scenario with one strategy.
+type cell struct {
+	Scenario scenario
+	Strategy string
+	Restarts int
+	Seed     uint64
+}
+
+// A trial is a cell under way.
+type trial struct {
+	cell
+	fleet *fleet
+
+	mu    sync.Mutex
+	out   result
+	extra []*server // those that would not leave
+}
+
+// run measures c. The process is in a network namespace of its own.
+func (c cell) run() (result, error) {
+	t := &trial{cell: c}
+	return t.run()
+}
+
+func (t *trial) run() (result, error) {
+	s := t.Scenario
+	clients, err := newSpace(false)
+	if err != nil {
+		return result{}, err
+	}
+	servers := clients
+	if s.RoundTrip > 0 {
+		if servers, err = newSpace(true); err != nil {
+			return result{}, err
+		}
+		if err := connect(clients, servers, s.RoundTrip, s.Loss, t.Seed); err != nil {
+			return result{}, err
+		}
+	}
+	if err := clients.sysctl("net/ipv4/ip_local_port_range", "10000 65000"); err != nil {
+		return result{}, err
+	}
+	for name, value := range s.Sysctl {
+		if err := servers.sysctl(name, value); err != nil {
+			return result{}, err
+		}
+	}
+	if t.Strategy == "migrate" {
+		if err := servers.sysctl("net/ipv4/tcp_migrate_req", "1"); err != nil {
+			return result{}, err
+		}
+	}
+	if t.fleet, err = newFleet(servers, serverConfig{t.Strategy, s}); err != nil {
+		return result{}, err
+	}
+
+	t.out = result{Scenario: s.Name, Strategy: t.Strategy}
+	workers := make([]*server, s.Workers)
+	for i := range workers {
+		if workers[i], err = t.fleet.start(); err != nil {
+			return result{}, err
+		}
+	}
+	began := time.Now()
+	load := startLoad(s, t.Seed)
+	load.counter.more(4*s.Clients, patience)
+	for range t.Restarts {
+		if err := t.restart(workers); err != nil {
+			return result{}, err
+		}
+		load.counter.more(s.between(), patience)
+	}
+	load.stop()
+	t.out.Seconds = time.Since(began).Seconds()
+	for _, w := range slices.Concat(workers, t.extra) {
+		w.kill()
+	}
+	t.out.Tally, t.out.Errors = load.counter.tally, append(t.out.Errors, load.counter.errors...)
+	t.out.Longest = load.counter.longest
+	return t.out, nil
+}
+
+// restart replaces all workers once, one by one or all at once.
+func (t *trial) restart(workers []*server) error {
+	if t.Strategy == "none" {
+		time.Sleep(50 * time.Millisecond)
+		return nil
+	}
+	if !t.Scenario.Overlap {
+		for i := range workers {
+			if err := t.replace(&workers[i]); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	errs := make([]error, len(workers))
+	var all sync.WaitGroup
+	for i := range workers {
+		all.Go(func() { errs[i] = t.replace(&workers[i]) })
+	}
+	all.Wait()
+	return errors.Join(errs...)
+}
+
+// replace puts a new process in the place of w.
+func (t *trial) replace(w **server) error {
+	old := *w
+	var next *server
+	var err error
+	switch t.Strategy {
+	case "stop-start":
+		if err := t.leave(old); err != nil {
+			return err
+		}
+		if err := old.ended(); err != nil {
+			return err
+		}
+		if next, err = t.fleet.start(); err != nil {
+			return err
+		}
+	case "descriptors":
+		if err := t.leave(old); err != nil {
+			return err
+		}
+		if next, err = t.fleet.successor(old); err != nil {
+			return err
+		}
+	default:
+		if next, err = t.fleet.start(); err != nil {
+			return err
+		}
+		if err := t.leave(old); errors.Is(err, errRefused) {
+			// The old process serves on; so it is the new one that goes.
+			t.mu.Lock()
+			t.out.Undone++
+			t.mu.Unlock()
+			if err := t.leave(next); errors.Is(err, errRefused) {
+				t.mu.Lock()
+				t.extra = append(t.extra, next)
+				t.mu.Unlock()
+				return nil
+			} else if err != nil {
+				return err
+			}
+			return next.ended()
+		} else if err != nil {
+			return err
+		}
+		if err := old.ended(); err != nil {
+			return err
+		}
+	}
+	t.mu.Lock()
+	t.out.Restarts++
+	t.mu.Unlock()
+	*w = next
+	return nil
+}
+
+// tries is how often a server that refuses is asked.
+const tries = 20
+
+// leave has a server leave. One that refuses is asked again a little later.
+func (t *trial) leave(s *server) (err error) {
+	for range tries {
+		took, err := s.leave()
+		if err == nil {
+			t.mu.Lock()
+			t.out.Drains = append(t.out.Drains, took)
+			t.mu.Unlock()
+			return nil
+		}
+		if !errors.Is(err, errRefused) {
+			return err
+		}
+		t.mu.Lock()
+		t.out.Refusals++
+		if len(t.out.Errors) < 3 {
+			t.out.Errors = append(t.out.Errors, err.Error())
+		}
+		t.mu.Unlock()
+		time.Sleep(50 * time.Millisecond)
+	}
+	return fmt.Errorf("%w %d times", errRefused, tries)
+}
+
+// successor returns the server that old started before it left.
+func (f *fleet) successor(old *server) (*server, error) {
+	pid, err := old.successorPid()
+	if err != nil {
+		return nil, err
+	}
+	if err := old.ended(); err != nil {
+		return nil, err
+	}
+	next := f.server(pid)
+	next.process, err = os.FindProcess(pid)
+	return next, err
+}
+
+func (s *server) successorPid() (int, error) {
+	l, err := s.wait(successorLine)
+	if err != nil {
+		return 0, err
+	}
+	return strconv.Atoi(l.value)
+}

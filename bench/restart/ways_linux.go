@@ -1,0 +1,99 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"syscall"
+	"time"
+
+	"example.com/reuse"
+	"github.com/cloudflare/tableflip"
+	"golang.org/x/sys/unix"
+)
+
+// A way is how a server process with a certain strategy opens its socket and
+// what it does before it closes it.
+type way struct {
+	listen       func(network, address string) (net.Listener, error)
+	listenPacket func(network, address string) (net.PacketConn, error)
+	ready        func() error
+	// before is called with the listener or packet socket; it is closed
+	// after. On error it is kept.
+	before func(ctx context.Context, socket any) error
+	// beforeAll is before for all sockets of a shard.
+	beforeAll func(ctx context.Context, sockets []any) error
+	// shutdown ends an HTTP server, with its listener.
+	shutdown func(srv *http.Server) func(context.Context, net.Listener) error
+}
+
+func newWay(c serverConfig) (*way, error) {
+	w := &way{
+		listen:       reuse.Port.Listen,
+		listenPacket: reuse.Port.ListenPacket,
+		ready:        func() error { return nil },
+		before:       func(context.Context, any) error { return nil },
+		beforeAll:    func(context.Context, []any) error { return nil },
+	}
+	w.shutdown = func(srv *http.Server) func(context.Context, net.Listener) error {
+		return func(ctx context.Context, ln net.Listener) error {
+			if err := w.before(ctx, ln); err != nil {
+				return err
+			}
+			return srv.Shutdown(ctx)
+		}
+	}
+	switch c.Strategy {
+	case "stop-start":
+		// Workers that are replaced one by one share the port all the same.
+		if c.Scenario.Workers == 1 && c.Scenario.Shard == 0 {
+			w.listen, w.listenPacket = reuse.Listen, reuse.ListenPacket
+		}
+	case "descriptors":
+		return w, w.passDescriptors()
+	case "handover":
+		w.handOver()
+	case "none", "close", "migrate":
+	default:
+		return nil, errors.New("no strategy " + c.Strategy)
+	}
+	return w, nil
+}
+
+// passDescriptors makes w that of cloudflare/tableflip.
+func (w *way) passDescriptors() error {
+	upgrader, err := tableflip.New(tableflip.Options{
+		UpgradeTimeout: 20 * time.Second,
+		ListenConfig:   reuse.Port.ListenConfig(),
+	})
+	if err != nil {
+		return err
+	}
+	w.listen, w.listenPacket, w.ready = upgrader.Listen, upgrader.ListenPacket, upgrader.Ready
+	w.before = func(ctx context.Context, _ any) error {
+		if err := upgrader.WaitForParent(ctx); err != nil {
+			return err
+		}
+		return upgrader.Upgrade()
+	}
+	return nil
+}
+
+// prepare sets what a scenario wants of a listener.
+func prepare(ln net.Listener, s scenario) error {
+	conn, err := ln.(syscall.Conn).SyscallConn()
+	if err != nil {
+		return err
+	}
+	var failed error
+	err = conn.Control(func(fd uintptr) {
+		if s.DeferAccept {
+			failed = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_DEFER_ACCEPT, 5)
+		}
+		if s.Backlog > 0 && failed == nil {
+			failed = unix.Listen(int(fd), s.Backlog)
+		}
+	})
+	return errors.Join(err, failed)
+}
