@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -22,7 +23,7 @@ import (
 // No child process gets a socket, whenever it is started. The control is a
 // socket without SOCK_CLOEXEC.
 func TestCloseOnExec(t *testing.T) {
-	const children = 1000
+	children := testnet.Times(1000)
 	stop := make(chan struct{})
 	var listeners sync.WaitGroup
 	for _, m := range modes {
@@ -92,7 +93,7 @@ var errHook = errors.New("hook")
 
 // Calls that fail leave nothing behind.
 func TestLeak(t *testing.T) {
-	const failures = 10000
+	failures := testnet.Times(10000)
 	t.Chdir(t.TempDir())
 	holder, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -172,13 +173,17 @@ func TestLeak(t *testing.T) {
 }
 
 // exhaust is a process that has no descriptor left, and fails to listen.
-func exhaust([]string) error {
+func exhaust(args []string) error {
 	// The kernel's limit is the number of the highest descriptor.
 	limit := unix.Rlimit{Cur: 64, Max: 64}
 	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
 		return err
 	}
 	first, err := reuse.Listen("tcp", "127.0.0.1:0") // opens the poller
+	if err != nil {
+		return err
+	}
+	n, err := strconv.Atoi(args[0])
 	if err != nil {
 		return err
 	}
@@ -193,7 +198,7 @@ func exhaust([]string) error {
 		}
 		held = append(held, f)
 	}
-	for i := range 10000 {
+	for i := range n {
 		m := modes[i%len(modes)]
 		_, err1 := m.Listen("tcp", "127.0.0.1:0")
 		_, err2 := m.ListenPacket("udp", "127.0.0.1:0")
@@ -223,7 +228,7 @@ func exhaust([]string) error {
 }
 
 func TestLeakExhausted(t *testing.T) {
-	p := testnet.Start(t, os.Getuid(), "exhaust")
+	p := testnet.Start(t, os.Getuid(), "exhaust", strconv.Itoa(testnet.Times(10000)))
 	if got := p.Line(t); got != "nothing leaked" {
 		t.Errorf("the process says %q", got)
 	}

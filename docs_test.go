@@ -50,22 +50,20 @@ func TestDocuments(t *testing.T) {
 		t.Error("the control compiles")
 	}
 
-	files, err := filepath.Glob("*_test.go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	bench, err := filepath.Glob("bench/*_test.go")
-	if err != nil {
-		t.Fatal(err)
-	}
 	defined := map[string]bool{}
-	for _, file := range append(files, bench...) {
-		text, err := os.ReadFile(file)
+	for _, pattern := range []string{"*_test.go", "bench/*_test.go", "handover/*_test.go", "shard/*_test.go", "internal/*/*_test.go", "examples/*/*_test.go"} {
+		files, err := filepath.Glob(pattern)
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, m := range regexp.MustCompile(`(?m)^func (\w+)\(`).FindAllSubmatch(text, -1) {
-			defined[string(m[1])] = true
+		for _, file := range files {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, m := range regexp.MustCompile(`(?m)^func (\w+)\(`).FindAllSubmatch(text, -1) {
+				defined[string(m[1])] = true
+			}
 		}
 	}
 	for name, document := range named {
@@ -118,7 +116,7 @@ func function(t *testing.T, name, block string) string {
 		t.Fatal(err)
 	}
 	imports := map[string]bool{}
-	for _, path := range []string{"context", "log", "net", "syscall", "example.com/reuse"} {
+	for _, path := range []string{"context", "log", "net", "net/http", "syscall", "example.com/reuse", "example.com/reuse/handover", "example.com/reuse/shard"} {
 		ast.Inspect(file, func(n ast.Node) bool {
 			if s, ok := n.(*ast.SelectorExpr); ok {
 				if x, ok := s.X.(*ast.Ident); ok && x.Name == filepath.Base(path) {

@@ -60,6 +60,7 @@ func blindExplainer(args []string) error {
 
 // TestExplainWithoutNetlink finds the same through procfs.
 func TestExplainWithoutNetlink(t *testing.T) {
+	testnet.NeedTables(t)
 	testnet.NeedRoot(t)
 	if runtime.GOARCH == "386" || runtime.GOARCH == "s390x" {
 		t.Skip("needs a seccomp filter for socket, which here is a socketcall")
@@ -111,6 +112,7 @@ func TestExplainWithoutNetlink(t *testing.T) {
 
 // TestExplainContext: when the time is up, it tells what it has, and that it was.
 func TestExplainContext(t *testing.T) {
+	testnet.NeedTables(t)
 	testnet.Namespace(t)
 	ln, err := net.Listen("tcp", "127.0.0.1:9999")
 	if err != nil {
@@ -142,6 +144,7 @@ func TestExplainContext(t *testing.T) {
 
 // TestExplainWrapped: the error may be wrapped, and stays reachable.
 func TestExplainWrapped(t *testing.T) {
+	testnet.NeedTables(t)
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

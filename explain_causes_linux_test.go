@@ -19,6 +19,7 @@ import (
 )
 
 func TestExplainPrivileged(t *testing.T) {
+	testnet.NeedTables(t)
 	testnet.NeedRoot(t)
 	testnet.Namespace(t)
 	p := testnet.Start(t, 65534, "explainer", "1", "tcp", "127.0.0.1:80")
@@ -31,6 +32,7 @@ func TestExplainPrivileged(t *testing.T) {
 }
 
 func TestExplainNotLocal(t *testing.T) {
+	testnet.NeedTables(t)
 	testnet.Namespace(t)
 	for _, network := range []string{"tcp", "udp"} {
 		e := explained(t, failed(t, reuse.Addr, network, "192.0.2.1:9999"))
@@ -78,6 +80,7 @@ func addAddress(t testing.TB, addr netip.Addr) {
 }
 
 func TestExplainNoZone(t *testing.T) {
+	testnet.NeedTables(t)
 	testnet.Namespace(t)
 	addAddress(t, netip.MustParseAddr("fe80::1"))
 	for _, network := range []string{"tcp", "udp"} {
@@ -94,6 +97,7 @@ func TestExplainNoZone(t *testing.T) {
 }
 
 func TestExplainExhausted(t *testing.T) {
+	testnet.NeedTables(t)
 	testnet.Namespace(t)
 	testnet.Sysctl(t, "ip_local_port_range", "20000 20003")
 	server, err := net.Listen("tcp", "127.0.0.1:9000")
@@ -129,6 +133,7 @@ func TestExplainExhausted(t *testing.T) {
 
 // The ports may be free again by the time it is explained.
 func TestExplainExhaustedNoLonger(t *testing.T) {
+	testnet.NeedTables(t)
 	testnet.Namespace(t)
 	testnet.Sysctl(t, "ip_local_port_range", "20000 20003")
 	server, err := net.Listen("tcp", "127.0.0.1:9000")
@@ -161,6 +166,7 @@ func TestExplainExhaustedNoLonger(t *testing.T) {
 
 // From one address and port to one address and port there is one connection.
 func TestExplainSameConnection(t *testing.T) {
+	testnet.NeedTables(t)
 	testnet.Namespace(t)
 	server, err := net.Listen("tcp", "127.0.0.1:9000")
 	if err != nil {
@@ -190,6 +196,7 @@ func TestExplainSameConnection(t *testing.T) {
 
 // Errors that are not about addresses come back as they are, at no cost.
 func TestExplainUnchanged(t *testing.T) {
+	testnet.NeedTables(t)
 	_, notListening := net.Dial("tcp", "127.0.0.1:1")
 	_, noHost := net.Listen("tcp", "127.0.0.1:x")
 	_, noNetwork := net.Listen("tcq", "127.0.0.1:1")
@@ -218,6 +225,7 @@ func TestExplainUnchanged(t *testing.T) {
 
 // Explain takes none of the datagrams and connections of those who share a port.
 func TestExplainDisturbsNobody(t *testing.T) {
+	testnet.NeedTables(t)
 	testnet.Namespace(t)
 	const times = 20
 	pc, err := reuse.Port.ListenPacket("udp", "127.0.0.1:9999")

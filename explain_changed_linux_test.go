@@ -1,12 +1,14 @@
 package reuse
 
 import (
+	"example.com/reuse/internal/testnet"
 	"net"
 	"testing"
 )
 
 // A look that sockets come or go during is noticed.
 func TestExplainChanged(t *testing.T) {
+	testnet.NeedTables(t)
 	for _, network := range []string{"tcp4", "udp4"} {
 		for _, netlink := range []bool{true, false} {
 			var first interface{ Close() error }

@@ -60,6 +60,9 @@ func (a attempt) explainPort(ctx context.Context) *InUseError {
 // user returns the id that the kernel takes for the owner of a new socket.
 func user() uint32 {
 	uid, _ := unix.SetfsuidRetUid(-1) // changes nothing
+	if uid < 0 {                      // gVisor does not tell
+		uid = os.Geteuid()
+	}
 	return uint32(uid)
 }
 

@@ -18,6 +18,7 @@ import (
 )
 
 func TestExplainListener(t *testing.T) {
+	testnet.NeedTables(t)
 	testnet.Namespace(t)
 	for _, network := range []string{"tcp4", "udp4"} {
 		kind := map[string]string{"tcp4": "listen", "udp4": "udp"}[network]
@@ -47,6 +48,7 @@ func TestExplainListener(t *testing.T) {
 }
 
 func TestExplainSharing(t *testing.T) {
+	testnet.NeedTables(t)
 	testnet.Namespace(t)
 	for _, network := range []string{"tcp4", "udp4"} {
 		kind := map[string]string{"tcp4": "listen", "udp4": "udp"}[network]
@@ -63,6 +65,7 @@ func TestExplainSharing(t *testing.T) {
 }
 
 func TestExplainOtherUser(t *testing.T) {
+	testnet.NeedTables(t)
 	testnet.NeedRoot(t)
 	testnet.Namespace(t)
 	for _, network := range []string{"tcp4", "udp4"} {
@@ -77,6 +80,7 @@ func TestExplainOtherUser(t *testing.T) {
 }
 
 func TestExplainSelf(t *testing.T) {
+	testnet.NeedTables(t)
 	testnet.Namespace(t)
 	for _, network := range []string{"tcp", "tcp4", "tcp6", "udp", "udp4"} {
 		var first interface{ Close() error }
@@ -102,6 +106,7 @@ func TestExplainSelf(t *testing.T) {
 
 // The socket outlives the process that opened it, in a child.
 func TestExplainInherited(t *testing.T) {
+	testnet.NeedTables(t)
 	testnet.Namespace(t)
 	p := hold(t, os.Getuid(), "listen", "127.0.0.1:9999", addrOption)
 	fmt.Fprintln(p.In, "heir")
@@ -141,6 +146,7 @@ func TestExplainInherited(t *testing.T) {
 
 // TestExplainLeftover: SO_REUSEADDR passes what was made with it.
 func TestExplainLeftover(t *testing.T) {
+	testnet.NeedTables(t)
 	for _, state := range testnet.States {
 		t.Run(state.String(), func(t *testing.T) {
 			testnet.Namespace(t)
@@ -197,6 +203,7 @@ func TestExplainLeftover(t *testing.T) {
 
 // TestExplainStubborn: no option passes what was made without SO_REUSEADDR.
 func TestExplainStubborn(t *testing.T) {
+	testnet.NeedTables(t)
 	for _, state := range testnet.States {
 		t.Run(state.String(), func(t *testing.T) {
 			testnet.Namespace(t)
@@ -256,6 +263,7 @@ func TestExplainStubborn(t *testing.T) {
 
 // TestExplainOutgoing: a client has got the port.
 func TestExplainOutgoing(t *testing.T) {
+	testnet.NeedTables(t)
 	for _, test := range []struct {
 		server, ports string
 		wait          bool // for a connection in TIME_WAIT
@@ -324,6 +332,7 @@ func TestExplainOutgoing(t *testing.T) {
 
 // UDP clients get their ports from the same range.
 func TestExplainOutgoingUDP(t *testing.T) {
+	testnet.NeedTables(t)
 	testnet.Namespace(t)
 	testnet.Sysctl(t, "ip_local_port_range", "20000 20000")
 	p := hold(t, os.Getuid(), "udpclient", "127.0.0.1:0", noOption)
@@ -340,6 +349,7 @@ func TestExplainOutgoingUDP(t *testing.T) {
 }
 
 func TestExplainBound(t *testing.T) {
+	testnet.NeedTables(t)
 	testnet.Namespace(t)
 	p := hold(t, os.Getuid(), "bind", "127.0.0.1:9999", noOption)
 	e := explained(t, failed(t, reuse.Addr, "tcp", "127.0.0.1:9999"))
@@ -359,6 +369,7 @@ func TestExplainBound(t *testing.T) {
 }
 
 func TestExplainDualStack(t *testing.T) {
+	testnet.NeedTables(t)
 	testnet.Namespace(t)
 	p := hold(t, os.Getuid(), "listen", "[::]:9999", addrOption)
 	for _, address := range []string{"0.0.0.0:9999", "127.0.0.1:9999"} {

@@ -21,3 +21,6 @@ func (a attempt) explain(ctx context.Context) *InUseError {
 func (a attempt) pathHolders(context.Context) ([]Holder, []string) {
 	return nil, []string{"processes: only looked for on Linux"}
 }
+
+// listed is false: there is no list to ask.
+func listed(context.Context, string) bool { return false }

@@ -50,6 +50,18 @@ func (a attempt) pathHolders(ctx context.Context) (holders []Holder, unseen []st
 	return holders, l.unseen
 }
 
+// listed reports whether procfs knows a socket at path although a probe found none,
+// as in gVisor, which has no sock_diag. Where there is that, the probe is right.
+func listed(ctx context.Context, path string) bool {
+	kernel := openKernel()
+	defer kernel.close()
+	if kernel.conn != nil {
+		return false
+	}
+	sockets, err := sockdiag.ReadProcUnix()
+	return err == nil && len(boundTo(path, sockets)) > 0
+}
+
 // boundTo returns those of sockets that have path.
 func boundTo(path string, sockets []sockdiag.UnixSocket) []sockdiag.UnixSocket {
 	var stat unix.Stat_t

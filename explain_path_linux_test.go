@@ -15,6 +15,7 @@ import (
 )
 
 func TestExplainUnix(t *testing.T) {
+	testnet.NeedTables(t)
 	t.Chdir(t.TempDir())
 	for _, network := range []string{"unix", "unixpacket", "unixgram"} {
 		t.Run(network, func(t *testing.T) {
@@ -83,6 +84,7 @@ func TestExplainUnix(t *testing.T) {
 
 // Two file systems number their files alike.
 func TestExplainUnixDevice(t *testing.T) {
+	testnet.NeedTables(t)
 	testnet.NeedRoot(t)
 	runtime.LockOSThread() // and never unlocked: the thread ends with its namespace
 	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {

@@ -27,11 +27,11 @@ func (a attempt) explainPath(ctx context.Context) *InUseError {
 			return a.because(CauseNotSocket, fmt.Sprintf("choose another path, or move away what is there: %v %s", info.Mode(), a.path))
 		}
 		switch err := probe(a.path); {
-		case err == nil:
+		case err == nil && !listed(ctx, a.path):
 			return a.because(CauseStale, "open it with reuse.Listen or reuse.ListenPacket, which replace it, or remove "+a.path)
 		case errors.Is(err, fs.ErrNotExist):
 			return a.because(CauseFree, "try again")
-		case err != errNotStale:
+		case err != nil && err != errNotStale:
 			e := a.because(CauseHidden, "look again as root")
 			e.Unseen = []string{err.Error()}
 			return e

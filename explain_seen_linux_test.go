@@ -13,6 +13,7 @@ import (
 
 // TestExplainHidden explains as a user who may not see the holder's process.
 func TestExplainHidden(t *testing.T) {
+	testnet.NeedTables(t)
 	testnet.NeedRoot(t)
 	testnet.Namespace(t)
 	p := hold(t, 0, "listen", "127.0.0.1:9999", addrOption)
@@ -32,6 +33,7 @@ func TestExplainHidden(t *testing.T) {
 // TestExplainNamespace explains in a pid namespace of its own, from which the
 // holder's process cannot be seen, although it is the same user's.
 func TestExplainNamespace(t *testing.T) {
+	testnet.NeedTables(t)
 	testnet.NeedRoot(t)
 	unshare, err := exec.LookPath("unshare")
 	if err != nil {
@@ -67,6 +69,7 @@ func TestExplainNamespace(t *testing.T) {
 
 // TestExplainSeveral: all that is in the way is listed, the decisive one first.
 func TestExplainSeveral(t *testing.T) {
+	testnet.NeedTables(t)
 	testnet.Namespace(t)
 	testnet.Sysctl(t, "ip_local_port_range", "20000 20000")
 	server, err := net.Listen("tcp", "127.0.0.1:9000")
@@ -92,6 +95,7 @@ func TestExplainSeveral(t *testing.T) {
 
 // TestExplainFree: it is free by the time it is explained.
 func TestExplainFree(t *testing.T) {
+	testnet.NeedTables(t)
 	testnet.Namespace(t)
 	for _, network := range []string{"tcp4", "udp4"} {
 		kind := map[string]string{"tcp4": "listen", "udp4": "udp"}[network]

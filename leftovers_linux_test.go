@@ -129,6 +129,7 @@ func (l closeAfter) Close() error { return errors.Join(l.before(), l.Listener.Cl
 // A client's connection holds its port like a server's, and net.Dial gives it
 // no option.
 func TestLeftoverOfDial(t *testing.T) {
+	testnet.NeedTables(t)
 	for _, test := range []struct {
 		name    string
 		control reuse.ControlFunc

@@ -19,6 +19,7 @@ import (
 
 // A path that this user may not write to stays, and the error says why.
 func TestStaleNotPermitted(t *testing.T) {
+	needTells(t)
 	t.Chdir(t.TempDir())
 	leaveStale(t, "unix", "socket")
 	for name, mode := range map[string]os.FileMode{"socket": 0o777, ".": 0o555} {
@@ -86,6 +87,7 @@ func starter(args []string) error {
 
 // The same as TestStarters with processes.
 func TestStarterProcesses(t *testing.T) {
+	needTells(t)
 	t.Chdir(t.TempDir())
 	leaveStale(t, "unix", "socket")
 	processes := make([]*testnet.Process, 100)
@@ -123,6 +125,7 @@ func TestStarterProcesses(t *testing.T) {
 
 // Replacing a file leaves no descriptor open.
 func TestStaleLeak(t *testing.T) {
+	needTells(t)
 	t.Chdir(t.TempDir())
 	before := testnet.Descriptors(t)
 	for range 100 {

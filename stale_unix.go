@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math/rand/v2"
 	"net"
 	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
 
@@ -61,6 +63,9 @@ func removeStaleFile(path string) error {
 	if err := probe(path); err != nil {
 		return ignoreNotExist(err)
 	}
+	if err := tells(path); err != nil {
+		return err
+	}
 	// Not os.Remove, which removes an empty directory as well.
 	return ignoreNotExist(os.NewSyscallError("unlink", unix.Unlink(path)))
 }
@@ -99,6 +104,31 @@ func probe(path string) error {
 		return nil
 	}
 	return err
+}
+
+// tells returns nil if the system answers probes as probe expects. gVisor refuses
+// also one of a live listener, which would lose its file by that. So a listener
+// is asked that lives for sure, next to path if there is room for its name. (Linux
+// finds abstract addresses by type as well, so those are no use.)
+func tells(path string) error {
+	base := fmt.Sprintf(".reuse-%08x", rand.Uint32())
+	name := filepath.Join(filepath.Dir(path), base)
+	if len(name) >= len(unix.RawSockaddrUnix{}.Path) {
+		name = filepath.Join(os.TempDir(), base)
+	}
+	ln, err := net.ListenUnix("unix", &net.UnixAddr{Name: name, Net: "unix"})
+	if err != nil {
+		return err
+	}
+	defer ln.Close()
+	switch err := probe(name); err {
+	case errNotStale:
+		return nil
+	case nil:
+		return fmt.Errorf("the system does not tell live sockets from stale ones: %w", errors.ErrUnsupported)
+	default:
+		return err
+	}
 }
 
 // lock creates and locks the file at path. It returns errNotStale if another

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -69,7 +70,29 @@ func supportsUnix(t testing.TB, network string) {
 	}
 }
 
+// needTells skips the test where a live socket's file looks like a stale one, after
+// it saw that the package says so, and leaves the file.
+func needTells(t testing.TB) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "live")
+	live, err := net.Listen("unix", path)
+	if err != nil {
+		t.Skip(err)
+	}
+	defer live.Close()
+	c, err := reuse.Listen("unix", path)
+	if err == nil {
+		c.Close()
+	}
+	wantInUse(t, "live", err)
+	reachable(t, "unix", path)
+	if errors.Is(err, errors.ErrUnsupported) {
+		t.Skip("needs a system that tells live sockets from stale ones: ", err)
+	}
+}
+
 func TestStale(t *testing.T) {
+	needTells(t)
 	for _, network := range unixNetworks {
 		t.Run(network, func(t *testing.T) {
 			supportsUnix(t, network)
@@ -93,6 +116,36 @@ func TestStale(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// longestPath is the most that the address of a unix socket has room for, with
+// the zero at its end.
+const longestPath = len(unix.RawSockaddrUnix{}.Path) - 1
+
+// A file is replaced also if its path is as long as paths can be.
+func TestStaleLongPath(t *testing.T) {
+	needTells(t)
+	t.Chdir(t.TempDir())
+	dir := strings.Repeat("d", longestPath-len("/s"))
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{dir + "/s", dir + "/ss"} {
+		if len(path) > longestPath {
+			if c, err := listenUnix("unix", path); err == nil {
+				c.Close()
+				t.Errorf("control: a path of %d bytes is not too long", len(path))
+			}
+			continue
+		}
+		leaveStale(t, "unix", path)
+		c, err := listenUnix("unix", path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		reachable(t, "unix", path)
+		c.Close()
 	}
 }
 
@@ -125,6 +178,7 @@ var errAny = errors.New("any")
 
 // What is not a stale socket file is left alone.
 func TestNotStale(t *testing.T) {
+	needTells(t)
 	listening := func(owner string) func(testing.TB, string) {
 		return func(t testing.TB, path string) {
 			c, err := netListenUnix(owner, path)
@@ -245,6 +299,7 @@ func TestNotStale(t *testing.T) {
 
 // A lock file that a killed process left is nobody's.
 func TestLeftLock(t *testing.T) {
+	needTells(t)
 	t.Chdir(t.TempDir())
 	leaveStale(t, "unix", "socket")
 	if err := os.WriteFile("socket.reuse-lock", nil, 0o600); err != nil {
@@ -274,6 +329,7 @@ func TestStaleStays(t *testing.T) {
 // Of many that start over one stale file exactly one gets the path. Its file is
 // the one at the path.
 func TestStarters(t *testing.T) {
+	needTells(t)
 	const starters, rounds = 100, 30
 	for _, network := range unixNetworks {
 		t.Run(network, func(t *testing.T) {

@@ -15,6 +15,7 @@ const nobody = 65534
 
 // Who listens, and how.
 func TestListeners(t *testing.T) {
+	testnet.NeedTables(t)
 	testnet.NeedRoot(t)
 	for _, network := range []string{"tcp4", "udp4"} {
 		t.Run(network, func(t *testing.T) {
@@ -59,6 +60,7 @@ func TestListeners(t *testing.T) {
 }
 
 func TestInherited(t *testing.T) {
+	testnet.NeedTables(t)
 	testnet.Namespace(t)
 	p := hold(t, os.Getuid(), "tcp4", "127.0.0.1:9999", "none")
 	want(t, tellHere(t, "127.0.0.1:9999"), "listener", 1)
@@ -71,6 +73,7 @@ func TestInherited(t *testing.T) {
 }
 
 func TestDualStack(t *testing.T) {
+	testnet.NeedTables(t)
 	testnet.Namespace(t)
 	hold(t, os.Getuid(), "tcp6", "[::1]:9999", "none")
 	want(t, tellHere(t, "tcp4", ":9999"), "free", 0)
@@ -81,6 +84,7 @@ func TestDualStack(t *testing.T) {
 
 // What is left of connections, and clients.
 func TestConnections(t *testing.T) {
+	testnet.NeedTables(t)
 	for _, test := range []struct {
 		options options
 		state   testnet.State
@@ -124,6 +128,7 @@ func TestConnections(t *testing.T) {
 
 // A port that this process has itself: run is called by one that listens.
 func TestSelf(t *testing.T) {
+	testnet.NeedTables(t)
 	for _, network := range []string{"tcp", "udp"} {
 		sock, err := open(network, "127.0.0.1:0", none)
 		if err != nil {
@@ -147,6 +152,7 @@ func TestSelf(t *testing.T) {
 
 // A low port is not free for those who may not have it, on UDP neither.
 func TestPrivileged(t *testing.T) {
+	testnet.NeedTables(t)
 	testnet.NeedRoot(t)
 	testnet.Namespace(t)
 	for _, network := range []string{"tcp", "tcp6", "udp", "udp4", "udp6"} {
@@ -161,6 +167,10 @@ func TestPrivileged(t *testing.T) {
 }
 
 func TestAddresses(t *testing.T) {
+	testnet.NeedTables(t)
+	if _, err := net.InterfaceByName("lo"); err != nil {
+		t.Skipf("needs rtnetlink, which emulators do not have: %v", err)
+	}
 	testnet.Namespace(t)
 	for _, network := range []string{"tcp", "udp"} {
 		want(t, tellHere(t, network, "192.0.2.1:9999"), "not-local", 0, "cannot be bound", "127.0.0.1")
@@ -174,6 +184,7 @@ func TestAddresses(t *testing.T) {
 }
 
 func TestPaths(t *testing.T) {
+	testnet.NeedTables(t)
 	dir := t.TempDir()
 	if err := os.Chmod(dir, 0o755); err != nil {
 		t.Fatal(err)
@@ -209,6 +220,7 @@ func TestPaths(t *testing.T) {
 
 // Another user may bind nothing in a directory that is not writable.
 func TestForbiddenPath(t *testing.T) {
+	testnet.NeedTables(t)
 	testnet.NeedRoot(t)
 	dir, err := os.MkdirTemp("/tmp", "whyinuse") // t.TempDir's parents are closed to others
 	if err != nil {

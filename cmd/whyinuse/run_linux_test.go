@@ -14,6 +14,7 @@ import (
 )
 
 func TestExitCode(t *testing.T) {
+	testnet.NeedTables(t)
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -62,6 +63,7 @@ func TestExitCode(t *testing.T) {
 
 // The output that cannot be written is not taken for an answer.
 func TestFullDisk(t *testing.T) {
+	testnet.NeedTables(t)
 	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
 	if err != nil {
 		t.Skipf("needs /dev/full: %v", err)
@@ -79,6 +81,7 @@ func TestFullDisk(t *testing.T) {
 }
 
 func TestParse(t *testing.T) {
+	testnet.NeedTables(t)
 	for _, test := range []struct{ args, want string }{
 		{"9999", "tcp :9999 :9999"},
 		{":9999", "tcp :9999 :9999"},
@@ -99,6 +102,7 @@ func TestParse(t *testing.T) {
 
 // A name with control characters does not reach the terminal.
 func TestPrintable(t *testing.T) {
+	testnet.NeedTables(t)
 	h := reuse.Holder{State: "LISTEN", Processes: []reuse.Process{{PID: 1, Command: "\x1b[2J\nfree é"}}}
 	got := text(target{network: "tcp", address: ":1"}, result{&reuse.InUseError{Err: errors.New("x"), Holders: []reuse.Holder{h}}, "reason"})
 	if !strings.HasPrefix(got, "tcp :1 is in use: reason\n  ?[2J?free é (pid 1)") {

@@ -53,6 +53,7 @@ func await(t testing.TB, address string, limit, tick time.Duration, progress io.
 
 // The end of the holder is seen without a tick.
 func TestWaitForExit(t *testing.T) {
+	testnet.NeedTables(t)
 	testnet.Namespace(t)
 	p := hold(t, os.Getuid(), "tcp4", "127.0.0.1:9999", "none")
 	told := 0
@@ -74,6 +75,7 @@ func TestWaitForExit(t *testing.T) {
 
 // A holder that closes its socket and stays is seen at the next tick.
 func TestWaitForClose(t *testing.T) {
+	testnet.NeedTables(t)
 	testnet.Namespace(t)
 	p := hold(t, os.Getuid(), "tcp4", "127.0.0.1:9999", "none")
 	r := await(t, "127.0.0.1:9999", never, time.Millisecond, lines(func(int, string) { do(t, p, "close") }))
@@ -85,6 +87,7 @@ func TestWaitForClose(t *testing.T) {
 
 // The control: nobody ends. Many looks see the same, which is told once.
 func TestWaitInVain(t *testing.T) {
+	testnet.NeedTables(t)
 	testnet.Namespace(t)
 	hold(t, os.Getuid(), "tcp4", "127.0.0.1:9999", "none")
 	told := 0
@@ -96,6 +99,7 @@ func TestWaitInVain(t *testing.T) {
 
 // Each change of the holders is told.
 func TestWaitProgress(t *testing.T) {
+	testnet.NeedTables(t)
 	testnet.Namespace(t)
 	stays := hold(t, os.Getuid(), "tcp4", "127.0.0.1:9999", "port")
 	goes := hold(t, os.Getuid(), "tcp4", "127.0.0.1:9999", "port")
@@ -121,6 +125,7 @@ func TestWaitProgress(t *testing.T) {
 
 // The program itself waits, until its holder ends or it is interrupted.
 func TestWaitProcess(t *testing.T) {
+	testnet.NeedTables(t)
 	testnet.Namespace(t)
 	for _, interrupt := range []bool{false, true} {
 		holder := hold(t, os.Getuid(), "tcp4", "127.0.0.1:9999", "none")
@@ -147,6 +152,7 @@ func TestWaitProcess(t *testing.T) {
 
 // With -json, progress is apart from the object.
 func TestWaitJSON(t *testing.T) {
+	testnet.NeedTables(t)
 	testnet.Namespace(t)
 	p := hold(t, os.Getuid(), "tcp4", "127.0.0.1:9999", "none")
 	var stdout bytes.Buffer
@@ -157,6 +163,7 @@ func TestWaitJSON(t *testing.T) {
 // A connection in TIME_WAIT is waited for as long as it stays, all others for a
 // tick.
 func TestDue(t *testing.T) {
+	testnet.NeedTables(t)
 	for _, state := range []testnet.State{testnet.TimeWait, testnet.FinWait2, testnet.Established} {
 		t.Run(state.String(), func(t *testing.T) {
 			testnet.Namespace(t)

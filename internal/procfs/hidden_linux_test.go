@@ -44,6 +44,9 @@ func TestHidden(t *testing.T) {
 		if err := unix.Mount("proc", "/proc", "proc", 0, option); err != nil {
 			t.Fatalf("mount with %s: %v", option, err)
 		}
+		if flags, err := os.ReadFile("/proc/thread-self/mounts"); err == nil && option == "hidepid=2" && !strings.Contains(string(flags), "hidepid=") {
+			t.Skip("needs a procfs that hides, not one that takes the option and does nothing")
+		}
 		seek(option, nil, "found 1 hidden false look ok options ok")
 		if option == "hidepid=2" {
 			seek(option, as(otherUser), "found 0 hidden true look absent options permission")

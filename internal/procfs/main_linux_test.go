@@ -98,6 +98,9 @@ func word(err error) string {
 // line that it prints. change changes how it is started.
 func start(t testing.TB, change func(*exec.Cmd), program string, args ...string) (*exec.Cmd, string) {
 	t.Helper()
+	if os.Getenv("TESTNET_EMULATED") != "" {
+		t.Skip("needs another process of this program, which is emulated")
+	}
 	cmd := exec.Command("/proc/self/exe", args...)
 	cmd.Env = append(os.Environ(), "TESTNET_PROGRAM="+program, "GORACE=atexit_sleep_ms=0")
 	cmd.Stderr = os.Stderr
@@ -112,9 +115,7 @@ func start(t testing.TB, change func(*exec.Cmd), program string, args ...string)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := cmd.Start(); errors.Is(err, syscall.ENOEXEC) {
-		t.Skipf("needs another process of this program, which is emulated: %v", err)
-	} else if err != nil {
+	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {

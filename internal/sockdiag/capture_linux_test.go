@@ -14,7 +14,7 @@ import (
 
 var (
 	capture  = flag.String("capture", "", "write the answers of this kernel to `DIR`, as in testdata")
-	emulated = flag.Bool("emulated", false, "the kernel's byte order is not this program's")
+	emulated = flag.Bool("emulated", os.Getenv("TESTNET_EMULATED") == "swapped", "the kernel's byte order is not this program's")
 )
 
 // noCookie asks for a socket whatever its cookie is (INET_DIAG_NOCOOKIE).

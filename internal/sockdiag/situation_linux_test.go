@@ -20,6 +20,7 @@ const otherUser = 65534
 // own. The corpus shows the same set on other kernels.
 func situation(t testing.TB) truth {
 	t.Helper()
+	testnet.NeedTables(t)
 	testnet.Namespace(t)
 	if t, ok := t.(*testing.T); ok {
 		t.Chdir(t.TempDir())

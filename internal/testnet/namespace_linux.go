@@ -8,11 +8,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// Set to "own" where nothing but the tests uses the network: an ordinary user, who
+// cannot have a namespace, runs them in a virtual machine's.
+const machineEnv = "TESTNET_MACHINE"
+
 // Namespace moves the calling goroutine into a new network namespace, whose
 // loopback interface is up and whose ports are all free. Sockets that the
 // goroutine opens, and processes that it starts, belong to the namespace; other
 // goroutines stay outside, so subtests have to be called, not run. It skips the
-// test where namespaces are not permitted.
+// test where namespaces are not permitted, unless the machine is the tests' own.
 //
 // The goroutine keeps its thread, which ends with it, and with the last socket
 // the namespace.
@@ -20,6 +24,9 @@ func Namespace(t testing.TB) {
 	t.Helper()
 	runtime.LockOSThread()
 	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+		if os.Getenv(machineEnv) == "own" {
+			return
+		}
 		t.Skipf("needs a network namespace: unshare: %v", err)
 	}
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
@@ -32,7 +39,9 @@ func Namespace(t testing.TB) {
 		t.Fatal(err)
 	}
 	lo.SetUint16(unix.IFF_UP)
-	if err := unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, lo); err != nil {
+	if err := unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, lo); err == nil {
+		return
+	} else if unix.IoctlIfreq(fd, unix.SIOCGIFFLAGS, lo) != nil || lo.Uint16()&unix.IFF_UP == 0 { // gVisor's is up
 		t.Fatalf("set lo up: %v", err)
 	}
 }
@@ -45,6 +54,9 @@ func As(t testing.TB, uid int, f func()) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	old, err := unix.SetfsuidRetUid(uid)
+	if err == unix.ENOSYS {
+		t.Skip("needs setfsuid")
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,10 +68,18 @@ func As(t testing.TB, uid int, f func()) {
 	f()
 }
 
-// Sysctl sets net.ipv4.NAME of the calling thread's namespace.
+// Sysctl sets net.ipv4.NAME of the calling thread's namespace until the test ends:
+// in gVisor namespaces have them in common. It skips the test where that cannot be
+// set.
 func Sysctl(t testing.TB, name, value string) {
 	t.Helper()
-	if err := os.WriteFile("/proc/sys/net/ipv4/"+name, []byte(value), 0); err != nil {
-		t.Fatal(err)
+	name = "/proc/sys/net/ipv4/" + name
+	old, err := os.ReadFile(name)
+	if err == nil {
+		err = os.WriteFile(name, []byte(value), 0)
 	}
+	if err != nil {
+		t.Skipf("needs to set %s: %v", name, err)
+	}
+	t.Cleanup(func() { os.WriteFile(name, old, 0) })
 }

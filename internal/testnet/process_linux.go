@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -16,9 +17,34 @@ const (
 	programEnv = "TESTNET_PROGRAM"
 
 	// Set where an emulator of user mode runs the tests: the kernel could not
-	// execute them, and the emulator may hang already when it forks.
+	// execute them, and the emulator may hang already when it forks. "swapped"
+	// where the emulated byte order is not the kernel's.
 	emulatedEnv = "TESTNET_EMULATED"
+
+	// How many times slower than others an emulated machine is.
+	slowEnv = "TESTNET_SLOW"
 )
+
+// Times returns n, or with -short a tenth of it: for tests that do the same again and
+// again.
+func Times(n int) int {
+	if testing.Short() {
+		return max(n/10, 1)
+	}
+	return n
+}
+
+// Slow returns d, or on a slow machine as much more as that is slower.
+func Slow(d time.Duration) time.Duration { return d * time.Duration(Slowness()) }
+
+// Slowness returns how many times slower than others this machine is.
+func Slowness() int {
+	n, err := strconv.Atoi(os.Getenv(slowEnv))
+	if err != nil || n < 1 {
+		return 1
+	}
+	return n
+}
 
 // Main is for TestMain. It runs one of programs where Start began this process,
 // and the tests otherwise.
@@ -72,7 +98,7 @@ func Start(t testing.TB, uid int, program string, args ...string) *Process {
 		t.Fatal(err)
 	}
 	// A test that waits for it is not to wait until the test binary times out.
-	guard := time.AfterFunc(time.Minute, func() { cmd.Process.Kill() })
+	guard := time.AfterFunc(Slow(time.Minute), func() { cmd.Process.Kill() })
 	t.Cleanup(func() {
 		guard.Stop()
 		cmd.Process.Kill()
