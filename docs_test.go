@@ -51,7 +51,7 @@ func TestDocuments(t *testing.T) {
 	}
 
 	defined := map[string]bool{}
-	for _, pattern := range []string{"*_test.go", "bench/*_test.go", "handover/*_test.go", "shard/*_test.go", "internal/*/*_test.go", "examples/*/*_test.go"} {
+	for _, pattern := range []string{"*_test.go", "bench/*_test.go", "cmd/*/*_test.go", "handover/*_test.go", "shard/*_test.go", "internal/*/*_test.go", "examples/*/*_test.go"} {
 		files, err := filepath.Glob(pattern)
 		if err != nil {
 			t.Fatal(err)

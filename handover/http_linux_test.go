@@ -119,7 +119,6 @@ func loadHTTP(args []string) error {
 		client := &http.Client{Transport: transport, Timeout: guard}
 		running.Go(func() {
 			defer transport.CloseIdleConnections()
-			answered := time.Now()
 			for !stop.Load() {
 				start := time.Now()
 				resp, err := client.Post(*scheme+"://"+addr+*path, "text/plain", strings.NewReader("hello"))
@@ -130,13 +129,7 @@ func loadHTTP(args []string) error {
 						err = fmt.Errorf("answered by %s", resp.Proto)
 					}
 				}
-				// Whoever is silent for half a second may be disconnected. On
-				// a slow machine that happens to clients that mean no harm.
-				silent := time.Since(answered) > 400*time.Millisecond && *keep
-				answered = time.Now()
-				if err != nil && silent && testnet.Slowness() > 1 {
-					fmt.Fprintln(os.Stderr, "load http: late:", err)
-				} else if err != nil {
+				if err != nil {
 					if lost.Add(1) <= 3 {
 						fmt.Fprintln(os.Stderr, "load http:", err)
 					}
