@@ -23,16 +23,17 @@ import (
 
 func TestMain(m *testing.M) {
 	testnet.Main(m, map[string]func([]string) error{
-		"serve":       serve,
-		"load":        load,
-		"serve udp":   serveUDP,
-		"load udp":    loadUDP,
-		"serve http":  serveHTTP,
-		"load http":   loadHTTP,
-		"forbidden":   forbidden,
-		"refused":     refused,
-		"refused new": refusedNew,
-		"scarce":      scarce,
+		"serve":        serve,
+		"load":         load,
+		"serve udp":    serveUDP,
+		"load udp":     loadUDP,
+		"serve http":   serveHTTP,
+		"load http":    loadHTTP,
+		"forbidden":    forbidden,
+		"refused":      refused,
+		"refused new":  refusedNew,
+		"scarce close": scarceClose,
+		"scarce":       scarce,
 	})
 }
 

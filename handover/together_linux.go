@@ -169,7 +169,13 @@ func (t *together) leaveProgram(s *state) {
 	t.rest = slices.DeleteFunc(t.rest, func(other *state) bool { return other == s })
 	ctx, cancel := context.WithTimeout(context.Background(), closeTime)
 	defer cancel()
+	// Where it fails, the rest can get something.
+	stale := t.stale
+	t.stale = true
 	diag, err := sockdiag.Open()
+	for scarce(err) && stale && group.Sleep(ctx, 10*time.Millisecond) == nil {
+		diag, err = sockdiag.Open()
+	}
 	if err != nil {
 		return
 	}
@@ -194,7 +200,7 @@ func (t *together) leaveProgram(s *state) {
 		slots = append(slots, slot)
 	}
 	n, slot := len(members.All), slots[len(slots)-1]
-	if t.stale {
+	if stale {
 		group.Attach(s.self, group.Steering{N: n, Not: slots}.Program())
 		group.Grace(ctx)
 		(&drainer{state: s, diag: diag}).settle(ctx, members)
@@ -203,6 +209,7 @@ func (t *together) leaveProgram(s *state) {
 		s.leaveProgram()
 		return
 	}
+	t.stale = stale
 	program := group.Steering{N: n, Not: append(slots, n-1)}.Program()
 	if excluded := slices.Compact(slices.Sorted(slices.Values(append(slots, n-1)))); len(excluded) == n {
 		program = group.Only(n - 1)
