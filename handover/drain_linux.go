@@ -11,32 +11,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// missing adds errors.ErrUnsupported to an error that says that sock_diag is
-// not to be had.
-func missing(err error) error {
-	if sockdiag.Missing(err) && !errors.Is(err, errors.ErrUnsupported) {
-		return fmt.Errorf("needs sock_diag (inet_diag, tcp_diag, udp_diag): %w (%w)", err, errors.ErrUnsupported)
-	}
-	return err
-}
-
 // errChanged says that the group has other members than those that connections
 // were steered to.
 var errChanged = errors.New("the group changed")
 
 func (s *state) drain(ctx context.Context) error {
-	select {
-	case s.draining <- struct{}{}:
-		defer func() { <-s.draining }()
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-	if err := s.lacks(); err != nil {
+	if err := s.begin(ctx); err != nil {
 		return err
 	}
+	defer s.done()
 	diag, err := sockdiag.Open()
 	if err != nil {
-		return missing(err)
+		return group.Missing(err)
 	}
 	defer diag.Close()
 	d := &drainer{state: s, diag: diag}
@@ -46,6 +32,22 @@ func (s *state) drain(ctx context.Context) error {
 	}
 	return err
 }
+
+// begin waits for the right to drain, which lasts until done.
+func (s *state) begin(ctx context.Context) error {
+	select {
+	case s.draining <- struct{}{}:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	err := s.lacks()
+	if err != nil {
+		s.done()
+	}
+	return err
+}
+
+func (s *state) done() { <-s.draining }
 
 // keeps reports whether the socket stays without new connections after err: when
 // ctx has ended, as long as the others are there, to which the kernel looks. A
@@ -91,7 +93,7 @@ func (d *drainer) others(ctx context.Context) (group.Members, error) {
 	defer d.mu.Unlock()
 	members, err := d.self.Members(ctx, d.diag)
 	if err != nil {
-		return group.Members{}, missing(err)
+		return group.Members{}, group.Missing(err)
 	}
 	d.slot.Observe(members.All)
 	if len(members.All) == 1 {
@@ -216,7 +218,7 @@ func (d *drainer) settle(ctx context.Context, members group.Members) error {
 	}
 	handshakes, err := d.self.Handshakes(ctx, d.diag, members.Self)
 	if err != nil {
-		return missing(err)
+		return group.Missing(err)
 	}
 	// Not by their number of retransmissions can dead clients be told from live
 	// ones: the kernel counts its answers to a client's SYN that comes again,
@@ -224,7 +226,7 @@ func (d *drainer) settle(ctx context.Context, members group.Members) error {
 	err = settled(ctx, "handshakes under way", unchanged, func(ctx context.Context) (int, error) {
 		pending := handshakes[:0]
 		for _, h := range handshakes {
-			yes, _, err := d.diag.Pending(ctx, h)
+			yes, err := d.diag.Pending(ctx, h)
 			if err != nil {
 				return 0, err
 			}
@@ -273,7 +275,7 @@ func (s *state) leave() {
 	s.watch.Wait()
 	select {
 	case s.draining <- struct{}{}:
-		defer func() { <-s.draining }()
+		defer s.done()
 	default:
 		return // Drain runs, and fails
 	}

@@ -11,26 +11,32 @@ import (
 	"time"
 )
 
+// serveOne serves a client that is connected already.
+func serveOne(t testing.TB) (h *HTTPServer, client net.Conn, in *bufio.Reader) {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {})}
+	h = HTTP(srv)
+	go srv.Serve(ln)
+	t.Cleanup(func() { srv.Close() })
+	client, err = net.Dial("tcp", ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { client.Close() })
+	client.SetDeadline(time.Now().Add(30 * time.Second))
+	return h, client, bufio.NewReader(client)
+}
+
 // A client that sends requests ahead gets all its answers, and is told to go when
 // it sends one alone. The control is what happens where nothing is known of the
 // bytes received: it is told at once, and the rest is lost.
 func TestPipelining(t *testing.T) {
 	for _, known := range []bool{true, false} {
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {})}
-		h := HTTP(srv)
-		go srv.Serve(ln)
-		defer srv.Close()
-		conn, err := net.Dial("tcp", ln.Addr().String())
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer conn.Close()
-		conn.SetDeadline(time.Now().Add(30 * time.Second))
-		in := bufio.NewReader(conn)
+		h, conn, in := serveOne(t)
 		const request = "POST /a HTTP/1.1\r\nHost: here\r\nX-A:  b\r\nContent-Length: 5\r\n\r\nhello"
 		exchange := func(n int) (answers int, told bool) {
 			if _, err := conn.Write([]byte(strings.Repeat(request, n))); err != nil {
@@ -80,25 +86,11 @@ func TestPipelining(t *testing.T) {
 // IdleGrace; afterwards it finds its connection closed.
 func TestIdleGrace(t *testing.T) {
 	for _, within := range []bool{true, false} {
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {})}
-		h := HTTP(srv)
+		h, conn, in := serveOne(t)
 		h.IdleGrace = time.Nanosecond
 		if within {
 			h.IdleGrace = time.Minute
 		}
-		go srv.Serve(ln)
-		defer srv.Close()
-		conn, err := net.Dial("tcp", ln.Addr().String())
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer conn.Close()
-		conn.SetDeadline(time.Now().Add(30 * time.Second))
-		in := bufio.NewReader(conn)
 		ask := func() (*http.Response, error) {
 			if _, err := conn.Write([]byte("GET / HTTP/1.1\r\nHost: here\r\n\r\n")); err != nil {
 				return nil, err

@@ -227,12 +227,7 @@ func TestWorkers(t *testing.T) {
 // and says so.
 func TestSuccessorDies(t *testing.T) {
 	testnet.Namespace(t)
-	server := start(t, os.Getuid(), "serve", "-silent")
-	conn, err := net.Dial("tcp", addr) // in the queue, since nobody accepts
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
+	server, conn := queued(t)
 	next := start(t, os.Getuid(), "serve")
 	server.tell(t, "drain")
 	steered(t, next)
@@ -285,15 +280,22 @@ func ask1(addr string) (pid int) {
 	return pid
 }
 
-// A third process joins while one drains, and another leaves.
-func TestChangesDuringDrain(t *testing.T) {
-	testnet.Namespace(t)
-	server := start(t, os.Getuid(), "serve", "-silent")
+// queued starts a server that accepts nothing, and leaves a connection in its queue.
+func queued(t testing.TB) (server process, conn net.Conn) {
+	t.Helper()
+	server = start(t, os.Getuid(), "serve", "-silent")
 	conn, err := net.Dial("tcp", addr)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close()
+	t.Cleanup(func() { conn.Close() })
+	return server, conn
+}
+
+// A third process joins while one drains, and another leaves.
+func TestChangesDuringDrain(t *testing.T) {
+	testnet.Namespace(t)
+	server, conn := queued(t)
 	second := start(t, os.Getuid(), "serve")
 	server.tell(t, "drain")
 	steered(t, second)
@@ -320,12 +322,7 @@ func TestChangesDuringDrain(t *testing.T) {
 // At the end of its context Drain tells what was left, and can go on later.
 func TestDeadline(t *testing.T) {
 	testnet.Namespace(t)
-	server := start(t, os.Getuid(), "serve", "-silent")
-	conn, err := net.Dial("tcp", addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
+	server, conn := queued(t)
 	next := start(t, os.Getuid(), "serve")
 	server.tell(t, "drain briefly")
 	if line := server.expect(t, "deadline"); !strings.Contains(line, " 1 connections not accepted") {

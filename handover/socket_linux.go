@@ -151,12 +151,12 @@ func (s *state) join(before *snapshot) error {
 	ctx := context.Background()
 	diag, err := sockdiag.Open()
 	if err != nil {
-		return missing(err)
+		return group.Missing(err)
 	}
 	defer diag.Close()
 	members, err := s.self.Members(ctx, diag)
 	if err != nil {
-		return missing(err)
+		return group.Missing(err)
 	}
 	s.slot = group.Unknown(s.self.Cookie)
 	if before.known {

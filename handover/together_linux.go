@@ -43,19 +43,14 @@ func drainAll(ctx context.Context, socks []socket) error {
 		return states[0].drain(ctx)
 	}
 	for _, s := range states {
-		select {
-		case s.draining <- struct{}{}:
-			defer func() { <-s.draining }()
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-		if err := s.lacks(); err != nil {
+		if err := s.begin(ctx); err != nil {
 			return err
 		}
+		defer s.done()
 	}
 	diag, err := sockdiag.Open()
 	if err != nil {
-		return missing(err)
+		return group.Missing(err)
 	}
 	defer diag.Close()
 	t := &together{rest: states}

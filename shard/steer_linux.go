@@ -31,7 +31,7 @@ func newShard(ctx context.Context, conns []syscall.RawConn) (*shard, error) {
 	}
 	var err error
 	if s.diag, err = sockdiag.Open(); err != nil {
-		return nil, missing(err)
+		return nil, group.Missing(err)
 	}
 	if err := s.check(ctx); err != nil {
 		s.diag.Close()
@@ -44,7 +44,7 @@ func newShard(ctx context.Context, conns []syscall.RawConn) (*shard, error) {
 func (s *shard) check(ctx context.Context) error {
 	members, err := s.socks[0].Members(ctx, s.diag)
 	if err != nil {
-		return missing(err)
+		return group.Missing(err)
 	}
 	s.self = members.Self
 	cookies := make([]uint64, len(s.socks))
@@ -55,15 +55,6 @@ func (s *shard) check(ctx context.Context) error {
 		return fmt.Errorf("%w: it has %d sockets, and %d are to be steered to", ErrShared, len(members.All), len(cookies))
 	}
 	return nil
-}
-
-// missing adds errors.ErrUnsupported to an error that says that sock_diag is
-// not to be had.
-func missing(err error) error {
-	if sockdiag.Missing(err) && !errors.Is(err, errors.ErrUnsupported) {
-		return fmt.Errorf("needs sock_diag (inet_diag, tcp_diag, udp_diag): %w (%w)", err, errors.ErrUnsupported)
-	}
-	return err
 }
 
 // noOthers returns ErrShared if somebody else is in the group. Where that cannot
@@ -101,7 +92,7 @@ func attach(conns []syscall.RawConn, program []group.Instruction) (err error) {
 	}
 	claimed, err := first.TryClaim(ctx, s.diag)
 	if err != nil {
-		return missing(err)
+		return group.Missing(err)
 	}
 	if !claimed {
 		return errDraining
@@ -129,15 +120,15 @@ func detach(c syscall.RawConn) error {
 	}
 	diag, err := sockdiag.Open()
 	if err != nil {
-		return missing(err)
+		return group.Missing(err)
 	}
 	defer diag.Close()
 	if members, err := sock.Members(ctx, diag); err != nil || len(members.All) == 1 {
-		return missing(err)
+		return group.Missing(err)
 	}
 	claimed, err := sock.TryClaim(ctx, diag)
 	if err != nil {
-		return missing(err)
+		return group.Missing(err)
 	}
 	if !claimed {
 		return errDraining

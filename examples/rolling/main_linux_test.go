@@ -17,6 +17,7 @@ import (
 
 	"example.com/reuse/handover"
 	"example.com/reuse/internal/testnet"
+	"golang.org/x/sys/unix"
 )
 
 func TestMain(m *testing.M) {
@@ -51,7 +52,8 @@ func needDrain(t testing.TB) {
 
 const guard = 60 * time.Second
 
-// load sends requests on connections that are kept, until its input ends.
+// load sends requests on connections that are kept, until its input ends. It
+// prints a line when it has had some answers, and one with what it counted.
 func load(args []string) error {
 	var ok, lost atomic.Int64
 	var stop atomic.Bool
@@ -66,7 +68,9 @@ func load(args []string) error {
 					resp.Body.Close()
 				}
 				if err == nil && resp.StatusCode == http.StatusOK {
-					ok.Add(1)
+					if ok.Add(1) == 100 {
+						fmt.Println("running")
+					}
 				} else if lost.Add(1) < 3 {
 					fmt.Fprintln(os.Stderr, "load:", err)
 				}
@@ -80,30 +84,35 @@ func load(args []string) error {
 	return nil
 }
 
-// pid returns the process id in file when it is another than old's.
-func pid(t testing.TB, file string, old int) int {
+// listening returns the address and the process id that a server prints, p or one
+// that shares its output.
+func listening(t testing.TB, p *testnet.Process) (addr string, pid int) {
 	t.Helper()
-	for deadline := time.Now().Add(guard); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
-		var pid int
-		text, _ := os.ReadFile(file)
-		if fmt.Sscan(string(text), &pid); pid != 0 && pid != old {
-			return pid
-		}
+	line := p.Line(t)
+	if _, err := fmt.Sscanf(line, "listening on %s as %d", &addr, &pid); err != nil {
+		t.Fatalf("%q: %v", line, err)
 	}
-	t.Fatal("no new process id")
-	return 0
+	return addr, pid
 }
 
 // gone returns when a process that is not our child has ended.
 func gone(t testing.TB, pid int) {
 	t.Helper()
-	for deadline := time.Now().Add(guard); syscall.Kill(pid, 0) == nil; time.Sleep(time.Millisecond) {
-		stat, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-		if strings.Contains(string(stat), ") Z ") {
-			return // nobody waits for it
+	fd, err := unix.PidfdOpen(pid, 0)
+	if err == unix.ESRCH {
+		return
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	for deadline := time.Now().Add(guard); ; {
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, int(time.Until(deadline).Milliseconds()))
+		if n > 0 {
+			return
 		}
-		if time.Now().After(deadline) {
-			t.Fatalf("process %d lives", pid)
+		if err != unix.EINTR {
+			t.Fatalf("process %d lives: %v", pid, err)
 		}
 	}
 }
@@ -113,13 +122,12 @@ func TestRolling(t *testing.T) {
 	needDrain(t)
 	file := filepath.Join(t.TempDir(), "pid")
 	p := testnet.Start(t, os.Getuid(), "rolling", "-addr", "127.0.0.1:0", "-pid-file", file)
-	var addr string
-	var first int
-	if _, err := fmt.Sscanf(p.Line(t), "listening on %s as %d", &addr, &first); err != nil || first != p.Process.Pid {
-		t.Fatal(err, first)
+	addr, first := listening(t, p)
+	if first != p.Process.Pid {
+		t.Fatalf("process %d, want %d", first, p.Process.Pid)
 	}
 	url := "http://" + addr
-	clients := testnet.Start(t, os.Getuid(), "load", url)
+	clients := startLoad(t, url)
 	last := first
 	t.Cleanup(func() { syscall.Kill(last, syscall.SIGKILL) })
 	for range 5 {
@@ -127,15 +135,14 @@ func TestRolling(t *testing.T) {
 		if err := syscall.Kill(old, syscall.SIGHUP); err != nil {
 			t.Fatal(err)
 		}
-		last = pid(t, file, old)
+		_, last = listening(t, p)
+		if text, err := os.ReadFile(file); string(text) != fmt.Sprintln(last) {
+			t.Errorf("the file has %q, %v, want %d", text, err, last)
+		}
 		gone(t, old)
 	}
-	clients.In.Close()
-	var ok, lost int
-	fmt.Sscan(clients.Line(t), &ok, &lost)
-	t.Logf("%d requests, %d lost", ok, lost)
-	if ok < 100 || lost > 0 {
-		t.Errorf("%d requests, %d lost", ok, lost)
+	if lost := lostBy(t, clients); lost > 0 {
+		t.Errorf("%d requests lost", lost)
 	}
 	resp, err := http.Get(url)
 	if err != nil {
@@ -194,9 +201,7 @@ func TestNotify(t *testing.T) {
 // If the new build does not start, the old one serves on.
 func TestBroken(t *testing.T) {
 	p := testnet.Start(t, os.Getuid(), "broken", "-addr", "127.0.0.1:0")
-	var addr string
-	var pid int
-	fmt.Sscanf(p.Line(t), "listening on %s as %d", &addr, &pid)
+	addr, pid := listening(t, p)
 	p.Process.Signal(syscall.SIGHUP)
 	for range 20 {
 		resp, err := http.Get("http://" + addr)
@@ -215,27 +220,58 @@ func TestBroken(t *testing.T) {
 	}
 }
 
-// Two that were started by hand: SIGTERM to the old one hands over to the new.
+func startLoad(t testing.TB, url string) *testnet.Process {
+	t.Helper()
+	clients := testnet.Start(t, os.Getuid(), "load", url)
+	if line := clients.Line(t); line != "running" {
+		t.Fatalf("the load prints %q", line)
+	}
+	return clients
+}
+
+// lostBy ends a load, and returns how many requests it lost.
+func lostBy(t testing.TB, clients *testnet.Process) (lost int) {
+	t.Helper()
+	clients.In.Close()
+	var ok int
+	line := clients.Line(t)
+	if _, err := fmt.Sscan(line, &ok, &lost); err != nil {
+		t.Fatalf("%q: %v", line, err)
+	}
+	t.Logf("%d requests, %d lost", ok, lost)
+	return lost
+}
+
+// Two that were started by hand: SIGTERM to the old one hands over to the new, and
+// loses nothing. SIGKILL is the control, of TestRolling as well.
 func TestTerminate(t *testing.T) {
 	testnet.Namespace(t)
 	needDrain(t)
-	old := testnet.Start(t, os.Getuid(), "rolling", "-addr", "127.0.0.1:8080")
-	old.Line(t)
-	clients := testnet.Start(t, os.Getuid(), "load", "http://127.0.0.1:8080")
-	next := testnet.Start(t, os.Getuid(), "rolling", "-addr", "127.0.0.1:8080")
-	next.Line(t)
-	old.Process.Signal(syscall.SIGTERM)
-	if err := old.Wait(); err != nil {
-		t.Error(err)
+	end := func(signal syscall.Signal) (lost int) {
+		const addr = "127.0.0.1:8080"
+		old := testnet.Start(t, os.Getuid(), "rolling", "-addr", addr)
+		listening(t, old)
+		clients := startLoad(t, "http://"+addr)
+		next := testnet.Start(t, os.Getuid(), "rolling", "-addr", addr)
+		listening(t, next)
+		old.Process.Signal(signal)
+		if err := old.Wait(); err != nil && signal == syscall.SIGTERM {
+			t.Error(err)
+		}
+		lost = lostBy(t, clients)
+		next.Process.Signal(syscall.SIGTERM)
+		if err := next.Wait(); err != nil {
+			t.Error(err)
+		}
+		return lost
 	}
-	clients.In.Close()
-	var ok, lost int
-	fmt.Sscan(clients.Line(t), &ok, &lost)
-	if lost > 0 {
-		t.Errorf("%d requests, %d lost", ok, lost)
+	if lost := end(syscall.SIGTERM); lost > 0 {
+		t.Errorf("%d requests lost", lost)
 	}
-	next.Process.Signal(syscall.SIGTERM)
-	if err := next.Wait(); err != nil {
-		t.Error(err)
+	for range 20 {
+		if end(syscall.SIGKILL) > 0 {
+			return
+		}
 	}
+	t.Error("control: killing the server loses nothing")
 }

@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"syscall"
 
+	"example.com/reuse/internal/sockdiag"
 	"golang.org/x/sys/unix"
 )
 
@@ -70,6 +71,15 @@ func Attaches(c syscall.RawConn) error {
 		}
 		return nil
 	})
+}
+
+// Missing adds errors.ErrUnsupported to an error that says that sock_diag is not
+// to be had.
+func Missing(err error) error {
+	if sockdiag.Missing(err) && !errors.Is(err, errors.ErrUnsupported) {
+		return fmt.Errorf("needs sock_diag (inet_diag, tcp_diag, udp_diag): %w (%w)", err, errors.ErrUnsupported)
+	}
+	return err
 }
 
 // unsupported names the call in err, and adds errors.ErrUnsupported to what

@@ -62,19 +62,16 @@ func parseMark(r reader) (known, mark bool) {
 }
 
 // Pending reports whether the handshake of a socket that Sockets returned in
-// state SynRecv is still under way, and how often its answer was sent again. It
-// goes by the addresses. Where the handshake has ended there is a connection
-// instead, or the look-up finds the listener, or nothing.
-func (c *Conn) Pending(ctx context.Context, s Socket) (pending bool, retransmits uint8, err error) {
+// state SynRecv is still under way. It goes by the addresses. Where the handshake
+// has ended there is a connection instead, or the look-up finds the listener, or
+// nothing.
+func (c *Conn) Pending(ctx context.Context, s Socket) (bool, error) {
 	s.Cookie = 1<<64 - 1 // INET_DIAG_NOCOOKIE, twice
 	now, err := c.Lookup(ctx, s)
-	if err != nil {
-		if isGone(err) {
-			return false, 0, nil
-		}
-		return false, 0, err
+	if isGone(err) {
+		return false, nil
 	}
-	return now.State == SynRecv || now.State == NewSynRecv, now.Retransmits, nil
+	return now.State == SynRecv || now.State == NewSynRecv, err
 }
 
 // isGone reports whether a look-up failed because there is no such socket.
