@@ -3,7 +3,9 @@ package reuse
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net/netip"
 	"os"
 	"slices"
@@ -103,13 +105,19 @@ func (l *look) owners(ctx context.Context) {
 	}
 	owners := procfs.FindOwners(ctx, wanted, first)
 	all := true
+	var refused error
 	for _, g := range l.groups {
 		for _, inode := range g.inodes {
 			found := owners.Found[inode]
 			g.descriptors = append(g.descriptors, found...)
-			g.readOptions(inode, found)
+			if err := g.readOptions(inode, found); refused == nil {
+				refused = err
+			}
 		}
 		all = all && (len(g.inodes) == 0 || len(g.descriptors) > 0)
+	}
+	if refused != nil {
+		l.unseen = append(l.unseen, fmt.Sprintf("socket options: %v", refused))
 	}
 	if all {
 		return
@@ -129,20 +137,24 @@ func (l *look) owners(ctx context.Context) {
 }
 
 // readOptions adds to g the options of one of its sockets: g has those that all
-// of its sockets have.
-func (g *group) readOptions(inode uint32, found []procfs.Descriptor) {
+// of its sockets have. The error is that of a kernel or sandbox that refuses.
+func (g *group) readOptions(inode uint32, found []procfs.Descriptor) error {
 	if len(found) == 0 {
-		return
+		return nil
 	}
 	addr, port, err := procfs.Options(found[0], inode)
+	if errors.Is(err, fs.ErrPermission) || errors.Is(err, errors.ErrUnsupported) {
+		return err
+	}
 	if err != nil {
-		return
+		return nil // it has changed
 	}
 	options := Addr*Mode(toInt(addr)) | Port*Mode(toInt(port))
 	if g.optionsKnown {
 		options &= g.options
 	}
 	g.options, g.optionsKnown = options, true
+	return nil
 }
 
 // ephemeral tells connections that were dialled from those that were accepted.

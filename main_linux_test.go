@@ -18,6 +18,7 @@ func TestMain(m *testing.M) {
 	testnet.Main(m, map[string]func([]string) error{
 		"blindExplainer": blindExplainer,
 		"exhaust":        exhaust,
+		"boundExplainer": boundExplainer,
 		"explainer":      explainer,
 		"heir":           heir,
 		"holder":         holder,

@@ -26,6 +26,11 @@
 // members of the group change later, before the listener is closed, the kernel
 // may send it connections again; so close it soon.
 //
+// Close keeps packets from finding the socket, by a device that does not exist,
+// before the kernel takes it apart. Where that is refused (SO_BINDTOIFINDEX: a
+// sandbox, or a socket that is bound to a device already, without CAP_NET_RAW) a
+// moment of less than a microsecond remains in which something can be lost.
+//
 // A Drain that cannot be sure returns an error, and says what to do. It never
 // guesses which socket of the group it stands for: the kernel knows them by
 // numbers, which it does not tell. TCP listeners and UDP sockets of IPv6 learn

@@ -73,7 +73,7 @@ func (d *drainer) run(ctx context.Context) error {
 		d.claimed = true
 	}
 	for {
-		members, err := d.others(ctx)
+		members, err := d.others(context.WithoutCancel(ctx))
 		if err != nil {
 			return err
 		}
@@ -82,6 +82,9 @@ func (d *drainer) run(ctx context.Context) error {
 		}
 		if err != errChanged {
 			return err
+		}
+		if err := context.Cause(ctx); err != nil {
+			return fmt.Errorf("%w: %w", errChanged, err)
 		}
 	}
 }
@@ -134,7 +137,7 @@ func (d *drainer) steer(ctx context.Context, members group.Members) error {
 	if err := d.deferNothing(); err != nil {
 		return err
 	}
-	return group.Grace(ctx)
+	return group.Grace(context.WithoutCancel(ctx))
 }
 
 // deferNothing lets connections into the queue that wait for data. They are in no
@@ -204,7 +207,8 @@ func (d *drainer) takeBack() {
 	}
 }
 
-// settle returns nil when nothing is left in the socket.
+// settle returns nil when nothing is left in the socket. Only what waits for others
+// looks at the end of ctx, so that its error tells what was left.
 func (d *drainer) settle(ctx context.Context, members group.Members) error {
 	unchanged := func(ctx context.Context) error { return d.unchanged(ctx, members) }
 	if d.self.Protocol == unix.IPPROTO_UDP {
@@ -216,7 +220,7 @@ func (d *drainer) settle(ctx context.Context, members group.Members) error {
 			return 0, err
 		})
 	}
-	handshakes, err := d.self.Handshakes(ctx, d.diag, members.Self)
+	handshakes, err := d.self.Handshakes(context.WithoutCancel(ctx), d.diag, members.Self)
 	if err != nil {
 		return group.Missing(err)
 	}
@@ -237,18 +241,22 @@ func (d *drainer) settle(ctx context.Context, members group.Members) error {
 		handshakes = pending
 		return len(pending), nil
 	})
+	queue := func(context.Context) (int, error) {
+		length, _, err := d.self.Queue()
+		return int(length), err
+	}
 	if err != nil {
+		if length, _ := queue(ctx); length > 0 && ctx.Err() != nil {
+			err = fmt.Errorf("%d connections not accepted, %w", length, err)
+		}
 		return err
 	}
 	// A connection leaves the handshakes before it is in the queue
 	// (tcp_v4_syn_recv_sock, inet_csk_complete_hashdance).
-	if err := group.Grace(ctx); err != nil {
+	if err := group.Grace(context.WithoutCancel(ctx)); err != nil {
 		return err
 	}
-	return settled(ctx, "connections not accepted", unchanged, func(context.Context) (int, error) {
-		length, _, err := d.self.Queue()
-		return int(length), err
-	})
+	return settled(ctx, "connections not accepted", unchanged, queue)
 }
 
 // settled returns nil when left returns 0 and changed nil.

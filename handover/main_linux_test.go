@@ -32,8 +32,11 @@ func TestMain(m *testing.M) {
 		"forbidden":    forbidden,
 		"refused":      refused,
 		"refused new":  refusedNew,
+		"behind":       behind,
+		"uptime":       uptime,
 		"scarce close": scarceClose,
 		"scarce":       scarce,
+		"stepped":      stepped,
 	})
 }
 

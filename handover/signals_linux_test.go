@@ -1,14 +1,10 @@
 package handover_test
 
 import (
-	"fmt"
-	"io"
-	"net"
 	"os"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"example.com/reuse/internal/sockdiag"
 	"example.com/reuse/internal/testnet"
@@ -236,81 +232,4 @@ func TestManyRestarts(t *testing.T) {
 		t.Logf("drain %v, %d restarts: %d connections, %d lost, %d slow", drain, n, ok, lost, slow)
 		return lost
 	})
-}
-
-// stopped returns when a process is.
-func (p process) stopped(t testing.TB) {
-	t.Helper()
-	var status unix.WaitStatus
-	for {
-		_, err := unix.Wait4(p.pid(), &status, unix.WUNTRACED, nil)
-		if err == unix.EINTR {
-			continue
-		}
-		if err != nil || !status.Stopped() {
-			t.Fatalf("process %d: %v, status %x", p.pid(), err, status)
-		}
-		return
-	}
-}
-
-func (p process) signal(t testing.TB, s unix.Signal) {
-	t.Helper()
-	if err := unix.Kill(p.pid(), s); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// connects returns n connections with a request each, that may have to wait for
-// their answers: heard reads those, and returns who answered.
-func connects(t testing.TB, n int) (heard func() []int) {
-	t.Helper()
-	var conns []net.Conn
-	for range n {
-		conn, err := net.Dial("tcp", addr)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := io.WriteString(conn, "x"); err != nil {
-			t.Fatal(err)
-		}
-		conns = append(conns, conn)
-	}
-	return func() (pids []int) {
-		for _, conn := range conns {
-			defer conn.Close()
-			conn.SetDeadline(time.Now().Add(guard))
-			pid := 0
-			if _, err := fmt.Fscan(conn, &pid); err != nil {
-				t.Errorf("a connection is not answered: %v", err)
-			}
-			pids = append(pids, pid)
-		}
-		return pids
-	}
-}
-
-// serves fails the test unless p alone answers, at once.
-func serves(t testing.TB, p process) {
-	t.Helper()
-	for range 20 {
-		if pid := ask(t, addr); pid != p.pid() {
-			t.Errorf("%d answers, want %d", pid, p.pid())
-		}
-	}
-}
-
-// replaceBy hands the port over, to a process that listens already.
-func (p process) replaceBy(t testing.TB, next process) process {
-	t.Helper()
-	p.tell(t, "drain")
-	p.expect(t, "drained")
-	p.end(t)
-	serves(t, next)
-	return next
-}
-
-func outcomeOf(line string) string {
-	word, _, _ := strings.Cut(line, " ")
-	return word
 }

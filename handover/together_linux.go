@@ -87,7 +87,7 @@ func (t *together) run(ctx context.Context, ds []*drainer) error {
 		}
 	}
 	for {
-		members, err := t.others(ctx, ds)
+		members, err := t.others(context.WithoutCancel(ctx), ds)
 		if err != nil {
 			return err
 		}
@@ -100,6 +100,9 @@ func (t *together) run(ctx context.Context, ds []*drainer) error {
 		}
 		if err != errChanged {
 			return err
+		}
+		if err := context.Cause(ctx); err != nil {
+			return fmt.Errorf("%w: %w", errChanged, err)
 		}
 	}
 }
@@ -146,7 +149,7 @@ func (t *together) steer(ctx context.Context, ds []*drainer, members group.Membe
 			return err
 		}
 	}
-	return group.Grace(ctx)
+	return group.Grace(context.WithoutCancel(ctx))
 }
 
 // closeTime bounds what leave waits for.

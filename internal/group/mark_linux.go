@@ -61,7 +61,7 @@ func (s *Socket) TryClaim(ctx context.Context, diag *sockdiag.Conn) (claimed boo
 // does. So one of them gets on.
 func (s *Socket) Claim(ctx context.Context, diag *sockdiag.Conn) error {
 	for delay := time.Millisecond; ; delay = min(2*delay, 20*time.Millisecond) {
-		members, err := s.look(ctx, diag)
+		members, err := s.look(context.WithoutCancel(ctx), diag) // answers at once
 		if err != nil || len(members.Marks) == 0 {
 			return err
 		}

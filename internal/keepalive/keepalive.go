@@ -26,8 +26,7 @@ const (
 // options, the listener holds those that net sets by default. The KeepAlive and
 // KeepAliveConfig of config are not set.
 //
-// Where the kernel refuses an option, as Linux before 6.10 does on a Multipath
-// TCP listener, the listener is the one that net opens.
+// Where the kernel refuses an option, the listener is the one that net opens.
 func Listen(ctx context.Context, config net.ListenConfig, network, address string) (net.Listener, error) {
 	if !inherited() || !strings.HasPrefix(network, "tcp") {
 		return config.Listen(ctx, network, address)

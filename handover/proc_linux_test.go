@@ -1,0 +1,127 @@
+package handover_test
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+	"strings"
+	"testing"
+
+	"example.com/reuse/internal/testnet"
+	"golang.org/x/sys/unix"
+)
+
+// behind is serve with another /proc, which its first argument names.
+func behind(args []string) error {
+	if err := testnet.BehindProc(args[0]); err != nil {
+		return err
+	}
+	_, self := os.Stat("/proc/self/fd")
+	_, init := os.Stat("/proc/1")
+	writable := unix.Access("/proc/sys/net/ipv4/tcp_syncookies", unix.W_OK)
+	var got string
+	switch {
+	case self != nil:
+		got = "none"
+	case init != nil:
+		got = "hidepid"
+	case writable == unix.EROFS:
+		got = "readonly"
+	}
+	if args[0] == "hidepid" && got == "" {
+		got = "hidepid" // root sees all
+	}
+	if got != args[0] {
+		return fmt.Errorf("the control: /proc is %q, want %q", got, args[0])
+	}
+	return serve(args[1:])
+}
+
+// A handover needs no /proc: servers without it, and with one that is read-only or
+// hides processes, are replaced under load.
+func TestBehindProc(t *testing.T) {
+	testnet.NeedRoot(t)
+	for _, kind := range []string{"none", "readonly", "hidepid"} {
+		t.Run(kind, func(t *testing.T) {
+			testnet.Namespace(t)
+			restarts := func(drain bool) (lost int) {
+				server := start(t, 0, "behind", kind)
+				clients := start(t, 0, "load", "-n", "16")
+				for range times(3) {
+					next := start(t, 0, "behind", kind)
+					if drain {
+						server.tell(t, "drain")
+						server.expect(t, "drained")
+					}
+					server.end(t)
+					server = next
+				}
+				ok, lost, slow := clients.counts(t)
+				server.end(t)
+				t.Logf("drain %v: %d connections, %d lost, %d slow", drain, ok, lost, slow)
+				return lost
+			}
+			if kind != "none" { // where the race detector takes long to begin
+				lossless(t, restarts)
+			} else if lost := restarts(true); lost > 0 {
+				t.Errorf("%d lost", lost)
+			}
+		})
+	}
+}
+
+// uptime prints the monotonic clock in seconds, and serves.
+func uptime(args []string) error {
+	var now unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now); err != nil {
+		return err
+	}
+	fmt.Println("uptime", now.Sec)
+	return serve(args)
+}
+
+// Servers whose monotonic clocks are years apart replace each other: nothing of a
+// time passes between them. The clock of a process that was stopped jumps, too:
+// TestOldAtEveryStep.
+func TestClocksApart(t *testing.T) {
+	needNobody(t)
+	testnet.NeedRoot(t)
+	testnet.Namespace(t)
+	const years = 10 * 365 * 24 * 3600
+	apart := func() (server process, seconds int64) {
+		server = process{testnet.Start(t, os.Getuid(), "uptime")}
+		fmt.Sscanf(server.expect(t, "uptime"), "uptime %d", &seconds)
+		server.expect(t, "listening")
+		return server, seconds
+	}
+	server, before := apart()
+	clients := start(t, os.Getuid(), "load", "-n", "8")
+	// From here on this thread's children live in a time of their own.
+	runtime.LockOSThread()
+	if err := unix.Unshare(unix.CLONE_NEWTIME); err != nil {
+		t.Skipf("needs a time namespace: %v", err)
+	}
+	if err := os.WriteFile(fmt.Sprintf("/proc/%d/timens_offsets", unix.Gettid()), fmt.Appendf(nil, "monotonic %d 0\n", years), 0); err != nil {
+		t.Skipf("needs a time namespace's offsets: %v", err)
+	}
+	next, after := apart()
+	if after-before < years {
+		t.Errorf("the control: clocks of %d and %d s", before, after)
+	}
+	for range 3 {
+		server.tell(t, "drain")
+		server.expect(t, "drained")
+		server.end(t)
+		server = next
+		next, _ = apart()
+	}
+	next.tell(t, "drain")
+	next.expect(t, "drained")
+	next.end(t)
+	ok, lost, slow := clients.counts(t)
+	t.Logf("%d connections, %d lost, %d slow", ok, lost, slow)
+	if lost > 0 {
+		t.Errorf("%d lost", lost)
+	}
+	server.end(t)
+}

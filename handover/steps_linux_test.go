@@ -1,0 +1,339 @@
+package handover_test
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+	"unsafe"
+
+	"example.com/reuse/internal/testnet"
+	"golang.org/x/sys/unix"
+)
+
+// stepped is serve that sends itself a signal right before a certain system call
+// of those that a handover is made of. Its arguments are the signal; the number of
+// the call; and from where it is counted: "listen", from the beginning, or
+// "drain", from that command on, through Close. "count" prints the number of calls.
+//
+// A seccomp filter asks another goroutine before each of these calls
+// (SECCOMP_RET_USER_NOTIF).
+func stepped(args []string) error {
+	signal, err1 := strconv.Atoi(args[0])
+	at, err2 := strconv.Atoi(args[1])
+	if err1 != nil || err2 != nil {
+		return fmt.Errorf("%q", args)
+	}
+	var counts atomic.Bool
+	var calls atomic.Int64
+	counts.Store(args[2] == "listen")
+	if err := obey(&counts, &calls); err != nil {
+		return err
+	}
+	filter := []unix.SockFilter{{Code: 0x20, K: 0}} // the number of the system call
+	// None of those that package runtime makes, too, or does not see: it would
+	// wait for them where the other goroutine waits for it.
+	numbers := []uint32{unix.SYS_SETSOCKOPT, unix.SYS_GETSOCKOPT, unix.SYS_MEMBARRIER, unix.SYS_SENDTO, unix.SYS_CONNECT, unix.SYS_BIND, unix.SYS_LISTEN}
+	for i, n := range numbers {
+		filter = append(filter, unix.SockFilter{Code: 0x15, K: n, Jt: uint8(len(numbers) - i)})
+	}
+	filter = append(filter,
+		unix.SockFilter{Code: 0x06, K: unix.SECCOMP_RET_ALLOW},
+		unix.SockFilter{Code: 0x06, K: unix.SECCOMP_RET_USER_NOTIF})
+	fd, err := testnet.Seccomp(unix.SECCOMP_FILTER_FLAG_NEW_LISTENER|unix.SECCOMP_FILTER_FLAG_TSYNC_ESRCH, filter)
+	if err != nil {
+		fmt.Println("unable", err)
+		return nil
+	}
+	go func() {
+		for {
+			var asked struct { // struct seccomp_notif
+				id         uint64
+				pid, flags uint32
+				nr         int32
+				arch       uint32
+				rest       [7]uint64
+			}
+			if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.SECCOMP_IOCTL_NOTIF_RECV, uintptr(unsafe.Pointer(&asked))); errno != 0 {
+				continue // interrupted, or what asked was
+			}
+			if counts.Load() && calls.Add(1) == int64(at) {
+				fmt.Println("step", at, asked.nr)
+				unix.Kill(os.Getpid(), unix.Signal(signal))
+			}
+			answer := struct { // struct seccomp_notif_resp
+				id           uint64
+				value        int64
+				error, flags uint32
+			}{id: asked.id, flags: unix.SECCOMP_USER_NOTIF_FLAG_CONTINUE}
+			// If the call was interrupted it asks again.
+			unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.SECCOMP_IOCTL_NOTIF_SEND, uintptr(unsafe.Pointer(&answer)))
+		}
+	}()
+	err = serve(args[3:])
+	fmt.Println("calls", calls.Load())
+	return err
+}
+
+// obey takes the commands for stepped out of the standard input.
+func obey(counts *atomic.Bool, calls *atomic.Int64) error {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	in := os.Stdin
+	os.Stdin = r
+	go func() {
+		defer w.Close()
+		for lines := bufio.NewScanner(in); lines.Scan(); {
+			switch lines.Text() {
+			case "count":
+				fmt.Println("calls", calls.Load())
+				continue
+			case "drain":
+				counts.Store(true)
+			}
+			fmt.Fprintln(w, lines.Text())
+		}
+	}()
+	return nil
+}
+
+// startStepped starts one that gets a signal at step number at.
+func startStepped(t testing.TB, signal unix.Signal, at int, from string) process {
+	t.Helper()
+	needDrain(t)
+	return process{testnet.Start(t, os.Getuid(), "stepped", strconv.Itoa(int(signal)), strconv.Itoa(at), from)}
+}
+
+// stopped returns when a process is.
+func (p process) stopped(t testing.TB) {
+	t.Helper()
+	var status unix.WaitStatus
+	for {
+		_, err := unix.Wait4(p.pid(), &status, unix.WUNTRACED, nil)
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil || !status.Stopped() {
+			t.Fatalf("process %d: %v, status %x", p.pid(), err, status)
+		}
+		return
+	}
+}
+
+func (p process) signal(t testing.TB, s unix.Signal) {
+	t.Helper()
+	if err := unix.Kill(p.pid(), s); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// connects returns n connections with a request each, that may have to wait for
+// their answers: heard reads those, and returns who answered.
+func connects(t testing.TB, n int) (heard func() []int) {
+	t.Helper()
+	var conns []net.Conn
+	for range n {
+		conn, err := net.Dial("tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(conn, "x"); err != nil {
+			t.Fatal(err)
+		}
+		conns = append(conns, conn)
+	}
+	return func() (pids []int) {
+		for _, conn := range conns {
+			defer conn.Close()
+			conn.SetDeadline(time.Now().Add(guard))
+			pid := 0
+			if _, err := fmt.Fscan(conn, &pid); err != nil {
+				t.Errorf("a connection is not answered: %v", err)
+			}
+			pids = append(pids, pid)
+		}
+		return pids
+	}
+}
+
+// serves fails the test unless p alone answers, at once.
+func serves(t testing.TB, p process) {
+	t.Helper()
+	for range 20 {
+		if pid := ask(t, addr); pid != p.pid() {
+			t.Errorf("%d answers, want %d", pid, p.pid())
+		}
+	}
+}
+
+// someSteps returns n numbers from 1 to most, or all, the first and the last among
+// them.
+func someSteps(most, n int) []int {
+	var steps []int
+	for i := range n {
+		steps = append(steps, 1+i*(most-1)/max(n-1, 1))
+	}
+	return slices.Compact(steps)
+}
+
+// replaceBy hands the port over, to a process that listens already.
+func (p process) replaceBy(t testing.TB, next process) process {
+	t.Helper()
+	p.tell(t, "drain")
+	p.expect(t, "drained")
+	p.end(t)
+	serves(t, next)
+	return next
+}
+
+// countSteps returns how many calls a handover takes: of the successor until it
+// listens, and of the old one in Drain and in Close.
+func countSteps(t *testing.T) (listening, draining, closing int) {
+	t.Helper()
+	server := start(t, os.Getuid(), "serve")
+	p := startStepped(t, unix.SIGKILL, 0, "listen")
+	if line := p.expect(t, "listening", "unable"); strings.HasPrefix(line, "unable") {
+		t.Skipf("needs seccomp's notifications: %s", line)
+	}
+	count := func(command string) (n int) {
+		p.tell(t, command)
+		if _, err := fmt.Sscanf(p.expect(t, "calls"), "calls %d", &n); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	listening = count("count")
+	p.tell(t, "drain")
+	p.expect(t, "drained")
+	draining = count("count") - listening
+	closing = count("close") - draining - listening
+	p.Wait()
+	server.Stop(t)
+	return listening, draining, closing
+}
+
+// The old process is killed, or stopped for a while, at every step of a handover:
+// before a system call of Drain and Close. Then all who connect are answered, by
+// the survivor at once; those who connected to a process that was stopped, when it
+// goes on. The next handovers lose nothing either.
+func TestOldAtEveryStep(t *testing.T) {
+	needArguments(t)
+	testnet.Namespace(t)
+	_, draining, closing := countSteps(t)
+	server := start(t, os.Getuid(), "serve")
+	ends := map[string]int{}
+	// Most are of probes, in the middle.
+	steps := someSteps(draining, times(24))
+	if !testing.Short() {
+		for i := range 6 {
+			steps = append(steps, 2+i, draining-1-i)
+		}
+	}
+	for i := range closing {
+		steps = append(steps, draining+1+i)
+	}
+	for i, at := range steps {
+		signal := []unix.Signal{unix.SIGKILL, unix.SIGSTOP}[i%2]
+		old := startStepped(t, signal, at, "drain")
+		old.expect(t, "listening")
+		server = server.replaceBy(t, old)
+		next := start(t, os.Getuid(), "serve")
+		old.tell(t, "drain")
+		line, during := old.expect(t, "step", "drained"), "Drain"
+		if strings.HasPrefix(line, "drained") {
+			during = "Close"
+			old.tell(t, "close")
+			if line = old.expect(t, "step", "calls"); strings.HasPrefix(line, "calls") {
+				old.Wait()
+				server, during = next, "nothing"
+			}
+		}
+		ends[fmt.Sprint(signal, " in ", during)]++
+		switch {
+		case during == "nothing":
+		case signal == unix.SIGKILL:
+			old.Wait()
+			serves(t, next)
+		default:
+			old.stopped(t)
+			heard := connects(t, 10)
+			old.signal(t, unix.SIGCONT)
+			if during == "Drain" {
+				old.expect(t, "drained")
+				old.tell(t, "close") // it ends when the clients have closed
+			}
+			for _, pid := range heard() {
+				if pid != next.pid() && (pid != old.pid() || during == "Close") {
+					t.Errorf("stopped in %s at %q: %d answers", during, line, pid)
+				}
+			}
+			old.expect(t, "calls")
+			if err := old.Wait(); err != nil {
+				t.Error(err)
+			}
+			serves(t, next)
+		}
+		server = next
+		if t.Failed() {
+			t.Fatalf("%v, in %s, at %q", signal, during, line)
+		}
+	}
+	server.end(t)
+	t.Logf("of %d calls in Drain and %d in Close: %v", draining, closing, ends)
+}
+
+// The same for the successor, until it listens.
+func TestSuccessorAtEveryStep(t *testing.T) {
+	needArguments(t)
+	testnet.Namespace(t)
+	calls, _, _ := countSteps(t)
+	server := start(t, os.Getuid(), "serve")
+	ends := map[string]int{}
+	for i, at := range someSteps(calls, times(30)) {
+		signal := []unix.Signal{unix.SIGKILL, unix.SIGSTOP}[i%2]
+		next := startStepped(t, signal, at, "listen")
+		line := next.expect(t, "step", "listening")
+		switch {
+		case strings.HasPrefix(line, "listening"):
+			ends["nothing"]++
+		case signal == unix.SIGKILL:
+			next.Wait()
+			ends["killed"]++
+			serves(t, server)
+			next = start(t, os.Getuid(), "serve")
+		default:
+			next.stopped(t)
+			heard := connects(t, 10)
+			server.tell(t, "drain")
+			next.signal(t, unix.SIGCONT)
+			next.expect(t, "listening")
+			said := outcomeOf(server.expect(t, "drained", "alone"))
+			ends["stopped, "+said]++
+			for _, pid := range heard() {
+				if pid != server.pid() && pid != next.pid() {
+					t.Errorf("%d answers", pid)
+				}
+			}
+		}
+		server = server.replaceBy(t, next)
+		if t.Failed() {
+			t.Fatalf("%v, at %q", signal, line)
+		}
+	}
+	server.end(t)
+	t.Logf("of %d calls: %v", calls, ends)
+}
+
+func outcomeOf(line string) string {
+	word, _, _ := strings.Cut(line, " ")
+	return word
+}
