@@ -245,7 +245,7 @@ func TestOldAtEveryStep(t *testing.T) {
 		signal := []unix.Signal{unix.SIGKILL, unix.SIGSTOP}[i%2]
 		old := startStepped(t, signal, at, "drain")
 		old.expect(t, "listening")
-		server = server.replaceBy(t, old)
+		server.replaceBy(t, old)
 		next := start(t, os.Getuid(), "serve")
 		old.tell(t, "drain")
 		line, during := old.expect(t, "step", "drained"), "Drain"
@@ -254,7 +254,7 @@ func TestOldAtEveryStep(t *testing.T) {
 			old.tell(t, "close")
 			if line = old.expect(t, "step", "calls"); strings.HasPrefix(line, "calls") {
 				old.Wait()
-				server, during = next, "nothing"
+				during = "nothing"
 			}
 		}
 		ends[fmt.Sprint(signal, " in ", during)]++
