@@ -51,6 +51,7 @@ func scarcely(k int, f func() error) error {
 type scarceServer struct {
 	drain func(context.Context) error // Drain, DrainAll or Shutdown
 	close func() error
+	idle  func() // waits for its answers; nil where nothing calls it
 }
 
 // scarceKinds open servers at addr. What they have opened when they fail, they
@@ -94,7 +95,7 @@ var scarceKinds = map[string]func(address string) (*scarceServer, error){
 		if err != nil {
 			return nil, err
 		}
-		return &scarceServer{pc.Drain, pc.Close}, nil
+		return &scarceServer{pc.Drain, pc.Close, func() {}}, nil
 	},
 	"HTTP": func(address string) (*scarceServer, error) {
 		ln, err := handover.Listen("tcp4", address)
@@ -124,33 +125,35 @@ func serveScarce(ln *handover.Listener, err error) (*scarceServer, error) {
 	if err != nil {
 		return nil, err
 	}
-	var serving sync.WaitGroup
-	serving.Go(func() {
+	var accepting, answering sync.WaitGroup
+	accepting.Go(func() {
 		for {
 			conn, err := ln.Accept()
 			if err != nil {
 				return
 			}
-			serving.Go(func() { answer(conn) })
+			answering.Go(func() { answer(conn) })
 		}
 	})
 	return &scarceServer{ln.Drain, func() error {
 		err := ln.Close()
-		serving.Wait()
+		accepting.Wait()
+		answering.Wait()
 		return err
-	}}, nil
+	}, answering.Wait}, nil
 }
 
 // others opens two more members of the group.
-func others(kind string) (close func() error, err error) {
-	if kind == "ListenPacket" {
-		a, err1 := handover.ListenPacket("udp6", "[::1]:9999")
-		b, err2 := handover.ListenPacket("udp6", "[::1]:9999")
-		return func() error { return errors.Join(a.Close(), b.Close()) }, errors.Join(err1, err2)
+func others(kind string) (pair [2]*scarceServer, err error) {
+	if kind != "ListenPacket" {
+		kind = "Listen"
 	}
-	a, err1 := serveScarce(handover.Listen("tcp4", addr))
-	b, err2 := serveScarce(handover.Listen("tcp4", addr))
-	return func() error { return errors.Join(a.close(), b.close()) }, errors.Join(err1, err2)
+	for i := range pair {
+		if pair[i], err = scarceKinds[kind](addr); err != nil {
+			return pair, err
+		}
+	}
+	return pair, nil
 }
 
 // scarce does what its argument says again and again, with one descriptor more
@@ -161,7 +164,7 @@ func scarce(args []string) error {
 	}
 	open, what := scarceKinds[args[0]], []string{"open", "drain", "close"}
 	failed := map[string]int{}
-	closeOthers, err := others(args[0])
+	others, err := others(args[0])
 	if err != nil {
 		return err
 	}
@@ -211,6 +214,9 @@ func scarce(args []string) error {
 					return fmt.Errorf("%s, %d descriptors: close: %w", step, k, err)
 				}
 			}
+			for _, other := range others {
+				other.idle() // the server closes after the client
+			}
 			if after, _ := descriptors(); len(after) != len(before) {
 				return fmt.Errorf("%s, %d descriptors: %v in use, before %v", step, k, after, before)
 			}
@@ -223,7 +229,7 @@ func scarce(args []string) error {
 		return err
 	}
 	fmt.Println("failed", failed["open"], failed["drain"], failed["close"])
-	return closeOthers()
+	return errors.Join(others[0].close(), others[1].close())
 }
 
 // answered asks the TCP servers.

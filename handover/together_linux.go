@@ -110,13 +110,15 @@ func (t *together) run(ctx context.Context, ds []*drainer) error {
 // others returns the members of the group, which has all of ds and others.
 func (t *together) others(ctx context.Context, ds []*drainer) (group.Members, error) {
 	members, err := ds[0].others(ctx)
-	if err != nil {
+	apart := err == ErrAlone // ds has more than one
+	if err != nil && !apart {
 		return members, err
 	}
 	for _, d := range ds {
-		if !slices.Contains(members.All, d.self.Cookie) {
-			return members, errors.New("the sockets do not share one port and address")
-		}
+		apart = apart || !slices.Contains(members.All, d.self.Cookie)
+	}
+	if apart {
+		return members, errors.New("the sockets do not share one port and address")
 	}
 	switch others := len(members.All) - len(ds); {
 	case others == 0:

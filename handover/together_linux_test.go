@@ -193,13 +193,15 @@ func TestDrainAllFails(t *testing.T) {
 		t.Cleanup(func() { ln.Close() })
 		return ln
 	}
-	a := open("127.0.0.1:0")
-	b, elsewhere := open(a.Addr().String()), open("127.0.0.1:0")
+	before, a := open("127.0.0.1:0"), open("127.0.0.1:0")
+	b, after := open(a.Addr().String()), open("127.0.0.1:0")
 	if err := handover.DrainAll(t.Context(), a, b); !errors.Is(err, handover.ErrAlone) {
 		t.Errorf("nobody else: %v", err)
 	}
-	if err := handover.DrainAll(t.Context(), a, elsewhere); err == nil || errors.Is(err, handover.ErrAlone) {
-		t.Errorf("two ports: %v", err)
+	for _, elsewhere := range []*handover.Listener{before, after} {
+		if err := handover.DrainAll(t.Context(), a, elsewhere); err == nil || errors.Is(err, handover.ErrAlone) {
+			t.Errorf("two ports: %v", err)
+		}
 	}
 	if err := handover.DrainAll[*handover.Listener](t.Context()); err != nil {
 		t.Errorf("none: %v", err)
