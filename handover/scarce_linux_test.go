@@ -9,6 +9,7 @@ import (
 	"os"
 	"sync"
 	"testing"
+	"time"
 
 	"example.com/reuse"
 	"example.com/reuse/handover"
@@ -129,6 +130,10 @@ func serveScarce(ln *handover.Listener, err error) (*scarceServer, error) {
 	accepting.Go(func() {
 		for {
 			conn, err := ln.Accept()
+			if errors.Is(err, unix.EMFILE) {
+				time.Sleep(5 * time.Millisecond) // as package http does
+				continue
+			}
 			if err != nil {
 				return
 			}
