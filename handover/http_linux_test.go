@@ -200,6 +200,7 @@ func TestRestartHTTP(t *testing.T) {
 // Shutdown waits for a request as long as its context, and the client has the
 // answer all the same.
 func TestShutdownContext(t *testing.T) {
+	needDrain(t)
 	testnet.Namespace(t)
 	entered, release := make(chan struct{}), make(chan struct{})
 	srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -30,6 +30,7 @@ func TestMain(m *testing.M) {
 		"serve http":   serveHTTP,
 		"load http":    loadHTTP,
 		"forbidden":    forbidden,
+		"filter":       filter,
 		"refused":      refused,
 		"refused new":  refusedNew,
 		"behind":       behind,
