@@ -76,6 +76,9 @@ func TestAdjustFails(t *testing.T) {
 func TestSealedMulticast(t *testing.T) {
 	for address, want := range map[string]bool{"224.0.0.1:0": true, "127.0.0.1:0": false} {
 		pc, err := Addr.listenSealed("udp", address)
+		if !want && errors.Is(err, errors.ErrUnsupported) {
+			continue // TestSealed tells where
+		}
 		if err != nil {
 			t.Fatal(err)
 		}

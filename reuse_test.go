@@ -273,7 +273,12 @@ func TestPort(t *testing.T) {
 // chooses.
 func TestPortPacket(t *testing.T) {
 	const clients = 100
-	first, err := reuse.Port.ListenPacket("udp", "127.0.0.1:0")
+	free, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	free.Close()
+	first, err := reuse.Port.ListenPacket("udp", free.LocalAddr().String())
 	if errors.Is(err, errors.ErrUnsupported) {
 		t.Skip(err)
 	}

@@ -2,6 +2,8 @@ package reuse
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"net"
 	"strings"
 	"syscall"
@@ -60,10 +62,30 @@ func (m Mode) listenSealed(network, address string) (net.PacketConn, error) {
 		return setAddr(c, true)
 	}}
 	pc, err := config.ListenPacket(context.Background(), network, address)
-	if err == nil && seal {
-		return adjust(pc, network, func(c syscall.RawConn) error { return setAddr(c, false) })
+	if err != nil || !seal {
+		return pc, err
 	}
-	return pc, err
+	return adjust(pc, network, func(c syscall.RawConn) error {
+		if err := setAddr(c, false); err != nil {
+			return err
+		}
+		return sealed(network, pc.LocalAddr())
+	})
+}
+
+// sealed returns nil if the kernel refuses to bind on top of a sealed socket.
+// gVisor does not: it goes by what that had at its bind.
+func sealed(network string, addr net.Addr) error {
+	config := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error { return setAddr(c, true) }}
+	top, err := config.ListenPacket(context.Background(), network, addr.String())
+	switch {
+	case err == nil:
+		top.Close()
+		return fmt.Errorf("the port stays open to whoever sets SO_REUSEADDR: %w", errors.ErrUnsupported)
+	case inUse(err):
+		return nil
+	}
+	return err
 }
 
 // adjust applies set to a bound socket, and closes it if that fails.

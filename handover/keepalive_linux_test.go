@@ -6,17 +6,22 @@ import (
 	"testing"
 
 	"example.com/reuse"
+	"example.com/reuse/internal/keepalive"
 	"golang.org/x/sys/unix"
 )
 
 // The listener holds package net's keep-alive, and what it accepts has it. Port's
 // ListenConfig is the control: there net sets it on each connection.
 func TestKeepAlive(t *testing.T) {
+	inherited := 0
+	if keepalive.Inherited() {
+		inherited = 1
+	}
 	for _, test := range []struct {
 		listen func() (net.Listener, error)
 		holds  int
 	}{
-		{func() (net.Listener, error) { return Listen("tcp", "127.0.0.1:0") }, 1},
+		{func() (net.Listener, error) { return Listen("tcp", "127.0.0.1:0") }, inherited},
 		{func() (net.Listener, error) {
 			return reuse.Port.ListenConfig().Listen(t.Context(), "tcp", "127.0.0.1:0")
 		}, 0},

@@ -2,17 +2,88 @@ package shard_test
 
 import (
 	"errors"
+	"flag"
+	"fmt"
 	"net"
 	"os"
 	"runtime"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"example.com/reuse/internal/group"
 	"example.com/reuse/internal/sockdiag"
+	"example.com/reuse/shard"
 	"golang.org/x/sys/unix"
 )
+
+// TestMain leaves out the example that the system cannot run.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if err := lacks(); err != nil {
+		fmt.Println("without ExampleSteer:", err)
+		skip := flag.Lookup("test.skip").Value
+		skip.Set(strings.Trim(skip.String()+"|^ExampleSteer$", "|"))
+	}
+	os.Exit(m.Run())
+}
+
+// lacks returns what package shard says that the system lacks for steering: nil, or
+// an error for which errors.Is(err, errors.ErrUnsupported) holds.
+func lacks() error {
+	lns, err := shard.Listen("tcp4", "127.0.0.1:0", 2)
+	if err != nil {
+		return nil // the tests will tell
+	}
+	defer closeAll(lns)
+	if err := shard.ByCPU(lns); errors.Is(err, errors.ErrUnsupported) {
+		return err
+	}
+	return nil
+}
+
+// needSteering skips the test where the system cannot steer, and says so.
+func needSteering(t testing.TB) {
+	t.Helper()
+	if err := lacks(); err != nil {
+		t.Skipf("needs what TestUnsupportedSystem is about: %v", err)
+	}
+}
+
+// A system that accepts the options and does nothing (gVisor), or does not have them
+// (emulation of user mode), goes by its hash as ever, and nothing pretends to steer.
+func TestUnsupportedSystem(t *testing.T) {
+	if lacks() == nil {
+		return // the other tests are about such a system
+	}
+	lns, err := shard.Listen("tcp4", "127.0.0.1:0", 4)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeAll(lns)
+	for name, f := range map[string]func() error{
+		"ByCPU":  func() error { return shard.ByCPU(lns) },
+		"ByHash": func() error { return shard.ByHash(lns) },
+		"Steer":  func() error { return shard.Steer(lns, []rawInstruction{{Op: 0x06}}) },
+	} {
+		if err := f(); !errors.Is(err, errors.ErrUnsupported) {
+			t.Errorf("%s: %v, want errors.ErrUnsupported", name, err)
+		}
+	}
+	got := map[int]bool{}
+	for range 100 {
+		client, err := net.Dial("tcp4", lns[0].Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		got[accept(t, lns)] = true
+		client.Close()
+	}
+	if len(got) != len(lns) {
+		t.Errorf("the listeners %v got connections, want all %d", got, len(lns))
+	}
+}
 
 // dialUDP opens a client's UDP socket to address.
 func dialUDP(t testing.TB, address string) *net.UDPConn {

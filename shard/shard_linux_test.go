@@ -19,6 +19,7 @@ import (
 
 // Sockets have one address, as many of them as were asked for.
 func TestListen(t *testing.T) {
+	needSteering(t)
 	testnet.Namespace(t)
 	diag := openDiag(t)
 	for _, test := range []struct {
@@ -75,6 +76,7 @@ func TestListen(t *testing.T) {
 // foreign member. Sockets that ask for port 0 with SO_REUSEPORT set are the
 // control.
 func TestGroups(t *testing.T) {
+	needSteering(t)
 	const groups, each = 1000, 3
 	allowFiles(t, 2*groups*each+1000)
 	diag := openDiag(t)
@@ -166,7 +168,7 @@ func TestFails(t *testing.T) {
 			return len(lns), err
 		},
 		"udp": func() (int, error) {
-			pcs, err := shard.ListenPacket("udp", "127.0.0.1:0", 100)
+			pcs, err := shard.ListenPacket("udp", "127.0.0.1:9999", 100)
 			closeAll(pcs)
 			return len(pcs), err
 		},
@@ -232,6 +234,7 @@ func TestBalance(t *testing.T) {
 			t.Fatal(err)
 		}
 		if unfair {
+			needSteering(t)
 			// ld rand; and #15; jge #8, 0, 1; ld #0; ret a
 			err := shard.Steer(lns, []rawInstruction{
 				{Op: 0x20, K: 0xfffff000 + 56}, {Op: 0x54, K: 15}, {Op: 0x35, K: 8, Jf: 1}, {Op: 0x00}, {Op: 0x16},

@@ -22,6 +22,7 @@ type rawInstruction struct {
 // Every datagram comes to the socket of the CPU that its sender was pinned to.
 // The kernel's hash, before and after, is the control.
 func TestByCPU(t *testing.T) {
+	needSteering(t)
 	testnet.Namespace(t)
 	const datagrams = 1000 // for each CPU and each n
 	all := cpus(t)
@@ -94,6 +95,7 @@ func send(t testing.TB, socks []*net.UDPConn, cpu, datagrams int) []int {
 
 // The same for connections.
 func TestByCPUConnections(t *testing.T) {
+	needSteering(t)
 	testnet.Namespace(t)
 	all := cpus(t)
 	for n := 1; n <= len(all)+2; n++ {
@@ -178,6 +180,7 @@ func accept(t testing.TB, lns []*net.TCPListener) int {
 // order, nor are those that are given in another one. A group with somebody else
 // is refused, and so is a part of one.
 func TestByCPUOrder(t *testing.T) {
+	needSteering(t)
 	testnet.Namespace(t)
 	all := cpus(t)
 	if len(all) < 2 {
@@ -241,6 +244,7 @@ func TestByCPUOrder(t *testing.T) {
 // A program that the kernel does not take, sockets that have none, and no
 // program at all.
 func TestSteerFails(t *testing.T) {
+	needSteering(t)
 	testnet.Namespace(t)
 	socks, err := shard.ListenPacket("udp", "127.0.0.1:0", 2)
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"net/netip"
 	"strings"
 	"syscall"
 
@@ -61,8 +62,17 @@ func (t target) bindAddress(ctx context.Context) error {
 	if err == nil {
 		return pc.Close()
 	}
-	if failed != nil {
-		return nil // the kernel is older than 4.2: it cannot be asked
+	if failed == nil {
+		return err
+	}
+	if ip, _ := netip.ParseAddr(host); ip.IsMulticast() {
+		return nil // it cannot be asked
+	}
+	// Emulators lack the option. TCP's ports are others, and the kernel checks
+	// the address in the same way, but for those of multicast.
+	ln, err := net.Listen("tcp"+t.network[len("udp"):], net.JoinHostPort(host, "0"))
+	if err == nil {
+		return ln.Close()
 	}
 	return err
 }

@@ -28,7 +28,7 @@ const (
 //
 // Where the kernel refuses an option, the listener is the one that net opens.
 func Listen(ctx context.Context, config net.ListenConfig, network, address string) (net.Listener, error) {
-	if !inherited() || !strings.HasPrefix(network, "tcp") {
+	if !Inherited() || !strings.HasPrefix(network, "tcp") {
 		return config.Listen(ctx, network, address)
 	}
 	h := hooks.Get().(*hook)

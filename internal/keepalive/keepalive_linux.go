@@ -9,11 +9,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// inherited reports whether connections inherit a listener's options. Before a
+// Inherited reports whether connections inherit a listener's options. Before a
 // client comes nothing shows it, so it is a matter of which kernel this is:
 // Linux has always done so, and gVisor, which calls itself Linux 4.19 or
 // "-gvisor", takes the options and does not (propagateInheritableOptionsLocked).
-var inherited = sync.OnceValue(func() bool {
+var Inherited = sync.OnceValue(func() bool {
 	var name unix.Utsname
 	return unix.Uname(&name) == nil && isLinux(name.Release[:])
 })

@@ -19,6 +19,9 @@ func TestRefused(t *testing.T) {
 	}
 	defer theirs.Close()
 	for _, refuse := range []bool{true, false} {
+		if !refuse && !Inherited() {
+			continue // Listen does not come here
+		}
 		calls := 0
 		h := hooks.New().(*hook)
 		if refuse {

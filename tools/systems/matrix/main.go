@@ -5,7 +5,8 @@
 //
 //	go run -C tools ./systems/matrix [-systems 6.1,gvisor] [-packages handover]
 //
-// It takes an hour or more on two processors, and needs root, on Debian.
+// On kernels it also replaces servers under load, by bench/restart. It takes hours
+// on two processors, and needs root, on Debian.
 package main
 
 import (
@@ -20,6 +21,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -28,10 +30,12 @@ const module = "example.com/reuse"
 
 var (
 	only     = flag.String("systems", "", "only these, separated by commas")
-	packages = flag.String("packages", "", "only these, below "+module+"; . is itself")
+	packages = flag.String("packages", "", "only these, below "+module+"; . is itself, "+restarts+" no tests")
 	logs     = flag.String("logs", "", "keep the tests' output in this `directory`")
 	ports    = flag.Bool("ports", false, "also build and vet for the systems that are not run")
-	limit    = flag.Duration("limit", 10*time.Minute, "of one package")
+	limit    = flag.Duration("limit", 20*time.Minute, "of one package")
+	jobs     = flag.Int("jobs", 1, "`systems` at a time: each keeps a processor busy")
+	race     = flag.Bool("race", false, "with the race detector, in rows of their own")
 	into     = flag.String("table", "docs/portability.md", "the `file` with the table")
 	users    = flag.String("users", "0,65534", "user ids")
 )
@@ -84,13 +88,21 @@ func run() error {
 	if err != nil {
 		return err
 	}
+	var running sync.WaitGroup
+	free := make(chan struct{}, *jobs)
 	for _, system := range strings.Fields(systems) {
-		if chosen(*only, system) {
+		if !chosen(*only, system) {
+			continue
+		}
+		free <- struct{}{}
+		running.Go(func() {
 			if err := m.system(system); err != nil {
 				log.Printf("%s: %v", system, err)
 			}
-		}
+			<-free
+		})
 	}
+	running.Wait()
 	if *ports {
 		for _, port := range builtOnly {
 			if err := m.port(port); err != nil {
@@ -104,6 +116,7 @@ func run() error {
 type matrix struct {
 	root, temp, table string
 	packages          []string // below the module, "." for the first
+	mu                sync.Mutex
 }
 
 // tested returns the packages that have tests.
@@ -149,39 +162,71 @@ func (m *matrix) system(system string) error {
 		return err
 	}
 	arch, version := read(dir, "arch"), read(dir, "version")
-	for _, name := range m.packages {
-		binary := filepath.Join(m.temp, arch, base(name)+".test")
-		if _, err := os.Stat(binary); err == nil {
-			continue
-		}
-		build := exec.Command("go", "test", "-c", "-o", binary, "./"+name)
-		build.Dir, build.Stderr = m.root, os.Stderr
-		build.Env = append(os.Environ(), "GOOS=linux", "GOARCH="+arch, "CGO_ENABLED=0")
-		if err := build.Run(); err != nil {
+	names := m.packages
+	_, err = os.Stat(filepath.Join(dir, "kernel"))
+	if kernel := err == nil || system == "native"; kernel && chosen(*packages, restarts) && !*race {
+		names = append(slices.Clone(names), restarts)
+	}
+	for _, name := range names {
+		if err := m.build(name, arch); err != nil {
 			return err
 		}
 	}
 	for _, uid := range strings.Split(*users, ",") {
-		for _, name := range m.packages {
-			base := base(name)
-			file := filepath.Join(*logs, fmt.Sprintf("%s.%s.%s.log", system, uid, base))
-			start := time.Now()
-			result, err := m.test(system, uid, name, filepath.Join(m.temp, arch, base+".test"), file)
-			if err != nil {
-				return err
+		for _, name := range names {
+			if name == restarts && uid != "0" {
+				continue // it needs root; its servers are an ordinary user's
 			}
-			log.Printf("%s, user %s, %s: %s (%.0f s)", system, uid, name, result, time.Since(start).Seconds())
 			as := "root"
 			if uid != "0" {
 				as = "user"
 			}
+			if *race {
+				as += ", -race"
+			}
+			file := filepath.Join(*logs, fmt.Sprintf("%s.%s.%s.log", system, as, base(name)))
+			start := time.Now()
+			result, err := m.test(system, uid, name, m.binary(name, arch), file)
+			if err != nil {
+				return err
+			}
+			log.Printf("%s, %s, %s: %s (%.0f s)", system, as, name, result, time.Since(start).Seconds())
+			m.mu.Lock()
 			err = update(m.table, row{system: system, version: version + ", " + arch, as: as}, title(name), result)
+			m.mu.Unlock()
 			if err != nil {
 				return err
 			}
 		}
 	}
 	return nil
+}
+
+// binary is where build puts it.
+func (m *matrix) binary(name, arch string) string {
+	return filepath.Join(m.temp, arch, base(name)+".test")
+}
+
+// build builds a package's tests, or restarts.
+func (m *matrix) build(name, arch string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	binary := m.binary(name, arch)
+	if _, err := os.Stat(binary); err == nil {
+		return nil
+	}
+	build := exec.Command("go", "test", "-c", "-o", binary, "./"+name)
+	build.Dir, build.Stderr = m.root, os.Stderr
+	build.Env = append(os.Environ(), "GOOS=linux", "GOARCH="+arch, "CGO_ENABLED=0")
+	switch {
+	case name == restarts:
+		build.Args = []string{"go", "build", "-o", binary, "./restart"}
+		build.Dir = filepath.Join(m.root, "bench")
+	case *race: // C is static, too
+		build.Args = slices.Insert(build.Args, 2, "-race", "-ldflags", "-linkmode external -extldflags -static")
+		build.Env = append(build.Env, "CGO_ENABLED=1")
+	}
+	return build.Run()
 }
 
 // test runs a package's tests, and returns what the table says of them.
@@ -193,8 +238,12 @@ func (m *matrix) test(system, uid, name, binary, file string) (string, error) {
 	defer out.Close()
 	// The binary ends by itself, and tells where it was. TestDocuments needs
 	// the go command, and is of no system.
-	cmd := exec.Command(filepath.Join(m.root, "tools/systems/run"), system, binary,
-		"-test.v", "-test.short", "-test.skip", "^TestDocuments$", "-test.timeout", (*limit - *limit/10).String())
+	args := []string{"-test.v", "-test.short", "-test.skip", "^TestDocuments$", "-test.timeout", (*limit - *limit/10).String()}
+	summary := summary
+	if name == restarts {
+		args, summary = []string{"-short", "-json"}, lost
+	}
+	cmd := exec.Command(filepath.Join(m.root, "tools/systems/run"), append([]string{system, binary}, args...)...)
 	cmd.Dir = filepath.Join(m.root, name)
 	cmd.Stdout, cmd.Stderr = out, out
 	cmd.Env = append(os.Environ(), "RUN_UID="+uid, fmt.Sprintf("RUN_TIMEOUT=%.0f", limit.Seconds()))
