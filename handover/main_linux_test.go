@@ -37,6 +37,7 @@ func TestMain(m *testing.M) {
 		"uptime":       uptime,
 		"scarce close": scarceClose,
 		"scarce":       scarce,
+		"serve kind":   serveKind,
 		"stepped":      stepped,
 	})
 }

@@ -95,7 +95,7 @@ func TestNoProgramLeft(t *testing.T) {
 	for _, order := range [][]int{{0, 1}, {1, 0}, {2, 0}} {
 		t.Run(fmt.Sprint(order), func(t *testing.T) {
 			testnet.Namespace(t)
-			servers := []process{start(t, os.Getuid(), "serve"), start(t, 0, "serve"), start(t, 0, "serve")}
+			servers := []process{start(t, os.Getuid(), "serve"), start(t, os.Getuid(), "serve"), start(t, os.Getuid(), "serve")}
 			for _, i := range order {
 				servers[i].tell(t, "drain")
 				servers[i].expect(t, "drained")
@@ -135,11 +135,11 @@ func TestNoProgramLeft(t *testing.T) {
 func TestJoinsDrained(t *testing.T) {
 	testnet.Namespace(t)
 	for _, i := range []int{0, 1} { // the first one and the last one is drained
-		servers := []process{start(t, 0, "serve"), start(t, 0, "serve")}
+		servers := []process{start(t, os.Getuid(), "serve"), start(t, os.Getuid(), "serve")}
 		server, other := servers[i], servers[1-i]
 		server.tell(t, "drain")
 		server.expect(t, "drained")
-		third := start(t, 0, "serve")
+		third := start(t, os.Getuid(), "serve")
 		if got := shares(t, addr); got[server.pid()] > 0 {
 			t.Errorf("drained, another joined: %v", got)
 		}
@@ -156,11 +156,11 @@ func TestJoinsDrained(t *testing.T) {
 // package, and is gone when another joins with it.
 func TestProgramLeft(t *testing.T) {
 	testnet.Namespace(t)
-	first, second := start(t, 0, "serve"), start(t, 0, "serve")
+	first, second := start(t, os.Getuid(), "serve"), start(t, os.Getuid(), "serve")
 	first.tell(t, "drain")
 	first.expect(t, "drained")
 	first.end(t)
-	third := start(t, 0, "serve", "-plain")
+	third := start(t, os.Getuid(), "serve", "-plain")
 	if got := shares(t, addr); len(got) != 1 || got[third.pid()] == 0 {
 		t.Errorf("%v answer, want %d", got, third.pid())
 	}
@@ -168,8 +168,8 @@ func TestProgramLeft(t *testing.T) {
 	if got := shares(t, addr); len(got) != 1 || got[second.pid()] == 0 {
 		t.Errorf("%v answer, want %d", got, second.pid())
 	}
-	start(t, 0, "serve", "-plain")
-	start(t, 0, "serve")
+	start(t, os.Getuid(), "serve", "-plain")
+	start(t, os.Getuid(), "serve")
 	if got := shares(t, addr); len(got) != 3 {
 		t.Errorf("%v answer, want three", got)
 	}

@@ -96,7 +96,21 @@ var scarceKinds = map[string]func(address string) (*scarceServer, error){
 		if err != nil {
 			return nil, err
 		}
-		return &scarceServer{pc.Drain, pc.Close, func() {}}, nil
+		var answering sync.WaitGroup
+		answering.Go(func() {
+			for buf := make([]byte, 1); ; {
+				_, from, err := pc.ReadFrom(buf)
+				if err != nil {
+					return
+				}
+				pc.WriteTo(fmt.Appendln(nil, os.Getpid()), from)
+			}
+		})
+		return &scarceServer{pc.Drain, func() error {
+			pc.SetReadDeadline(time.Now()) // what it has read is answered
+			answering.Wait()
+			return pc.Close()
+		}, func() {}}, nil
 	},
 	"HTTP": func(address string) (*scarceServer, error) {
 		ln, err := handover.Listen("tcp4", address)

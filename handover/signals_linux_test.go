@@ -29,7 +29,7 @@ func TestWaitingOld(t *testing.T) {
 				old := start(t, os.Getuid(), "serve", flags...)
 				var heard func() []int
 				if waits == "queue" {
-					heard = connects(t, 3)
+					heard = connects(t, "Listen", 3)
 				} else {
 					synFrom(t, 40000)
 				}
@@ -39,12 +39,12 @@ func TestWaitingOld(t *testing.T) {
 				old.signal(t, signal)
 				if signal == unix.SIGKILL {
 					old.Wait()
-					serves(t, next)
+					serves(t, "Listen", next)
 					replaceTwice(t, next, flags[:4])
 					return
 				}
 				old.stopped(t)
-				serves(t, next)
+				serves(t, "Listen", next)
 				third := start(t, os.Getuid(), "serve", flags[:4]...)
 				next.tell(t, "drain briefly")
 				if line := next.expect(t, "deadline"); !strings.Contains(line, "another socket of the group is drained") {
@@ -66,7 +66,7 @@ func TestWaitingOld(t *testing.T) {
 					}
 					old.end(t)
 				}
-				next.replaceBy(t, third)
+				next.replaceBy(t, "Listen", third)
 				replaceTwice(t, third, flags[:4])
 			})
 		}
@@ -77,7 +77,7 @@ func TestWaitingOld(t *testing.T) {
 func replaceTwice(t testing.TB, p process, flags []string) {
 	t.Helper()
 	for range 2 {
-		p = p.replaceBy(t, start(t, os.Getuid(), "serve", flags...))
+		p = p.replaceBy(t, "Listen", start(t, os.Getuid(), "serve", flags...))
 	}
 	p.end(t)
 }
@@ -123,7 +123,7 @@ func TestWaitingTurn(t *testing.T) {
 				default:
 					// The kernel gives the second its share. The third
 					// cannot drain, if the mark was there, until it goes on.
-					heard := connects(t, 20)
+					heard := connects(t, "Listen", 20)
 					p[0].end(t)
 					p[2].tell(t, "drain briefly")
 					line := p[2].expect(t, "deadline", "drained")
@@ -143,7 +143,7 @@ func TestWaitingTurn(t *testing.T) {
 						p[1].end(t)
 					}
 				}
-				serves(t, p[2])
+				serves(t, "Listen", p[2])
 				replaceTwice(t, p[2], nil)
 			})
 		}
@@ -193,7 +193,7 @@ func TestStoppedSuccessor(t *testing.T) {
 	next.stopped(t)
 	old.tell(t, "drain")
 	old.expect(t, "drained")
-	heard := connects(t, 20)
+	heard := connects(t, "Listen", 20)
 	old.end(t)
 	next.signal(t, unix.SIGCONT)
 	for _, pid := range heard() {

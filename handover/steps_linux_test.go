@@ -2,13 +2,16 @@ package handover_test
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -18,10 +21,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// stepped is serve that sends itself a signal right before a certain system call
-// of those that a handover is made of. Its arguments are the signal; the number of
-// the call; and from where it is counted: "listen", from the beginning, or
-// "drain", from that command on, through Close. "count" prints the number of calls.
+// stepped is serveKind that sends itself a signal right before a certain system
+// call of those that a handover is made of. Its arguments are the signal; the number
+// of the call; from where it is counted: "listen", from the beginning, or "drain",
+// from that command on, through Close; and the kind. "count" prints the number of
+// calls.
 //
 // A seccomp filter asks another goroutine before each of these calls
 // (SECCOMP_RET_USER_NOTIF).
@@ -77,9 +81,36 @@ func stepped(args []string) error {
 			unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.SECCOMP_IOCTL_NOTIF_SEND, uintptr(unsafe.Pointer(&answer)))
 		}
 	}()
-	err = serve(args[3:])
+	err = serveKind(args[3:])
 	fmt.Println("calls", calls.Load())
 	return err
+}
+
+// serveKind serves as scarceKinds do, and answers with its process id. It obeys its
+// standard input: "drain" and "close".
+func serveKind(args []string) error {
+	server, err := scarceKinds[args[0]](addr)
+	if err != nil {
+		return err
+	}
+	fmt.Println("listening", os.Getpid())
+	var drains sync.WaitGroup
+	in := bufio.NewScanner(os.Stdin)
+	for in.Scan() {
+		switch in.Text() {
+		case "drain":
+			drains.Go(func() {
+				ctx, cancel := context.WithTimeout(context.Background(), guard)
+				defer cancel()
+				err := server.drain(ctx)
+				fmt.Println(outcome(err), err)
+			})
+		case "close":
+			drains.Wait()
+			return server.close()
+		}
+	}
+	return in.Err()
 }
 
 // obey takes the commands for stepped out of the standard input.
@@ -107,10 +138,9 @@ func obey(counts *atomic.Bool, calls *atomic.Int64) error {
 }
 
 // startStepped starts one that gets a signal at step number at.
-func startStepped(t testing.TB, signal unix.Signal, at int, from string) process {
+func startStepped(t testing.TB, kind string, signal unix.Signal, at int, from string) process {
 	t.Helper()
-	needDrain(t)
-	return process{testnet.Start(t, os.Getuid(), "stepped", strconv.Itoa(int(signal)), strconv.Itoa(at), from)}
+	return process{testnet.Start(t, os.Getuid(), "stepped", strconv.Itoa(int(signal)), strconv.Itoa(at), from, kind)}
 }
 
 // stopped returns when a process is.
@@ -136,17 +166,25 @@ func (p process) signal(t testing.TB, s unix.Signal) {
 	}
 }
 
-// connects returns n connections with a request each, that may have to wait for
-// their answers: heard reads those, and returns who answered.
-func connects(t testing.TB, n int) (heard func() []int) {
+// connects makes n requests, each on a connection of its own, or as a datagram from
+// a port of its own. They may have to wait: heard reads the answers, and returns
+// who answered.
+func connects(t testing.TB, kind string, n int) (heard func() []int) {
 	t.Helper()
+	network, address, request := "tcp", addr, "x"
+	switch kind {
+	case "ListenPacket":
+		network, address = "udp6", "[::1]:9999"
+	case "HTTP":
+		request = "GET / HTTP/1.0\r\n\r\n"
+	}
 	var conns []net.Conn
 	for range n {
-		conn, err := net.Dial("tcp", addr)
+		conn, err := net.Dial(network, address)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := io.WriteString(conn, "x"); err != nil {
+		if _, err := io.WriteString(conn, request); err != nil {
 			t.Fatal(err)
 		}
 		conns = append(conns, conn)
@@ -155,9 +193,16 @@ func connects(t testing.TB, n int) (heard func() []int) {
 		for _, conn := range conns {
 			defer conn.Close()
 			conn.SetDeadline(time.Now().Add(guard))
-			pid := 0
-			if _, err := fmt.Fscan(conn, &pid); err != nil {
-				t.Errorf("a connection is not answered: %v", err)
+			in := bufio.NewReader(conn)
+			pid, err := 0, error(nil)
+			if kind == "HTTP" {
+				_, err = http.ReadResponse(in, nil)
+			}
+			if err == nil {
+				_, err = fmt.Fscanln(in, &pid)
+			}
+			if err != nil {
+				t.Errorf("a request is not answered: %v", err)
 			}
 			pids = append(pids, pid)
 		}
@@ -166,10 +211,10 @@ func connects(t testing.TB, n int) (heard func() []int) {
 }
 
 // serves fails the test unless p alone answers, at once.
-func serves(t testing.TB, p process) {
+func serves(t testing.TB, kind string, p process) {
 	t.Helper()
 	for range 20 {
-		if pid := ask(t, addr); pid != p.pid() {
+		if pid := connects(t, kind, 1)()[0]; pid != p.pid() {
 			t.Errorf("%d answers, want %d", pid, p.pid())
 		}
 	}
@@ -186,21 +231,21 @@ func someSteps(most, n int) []int {
 }
 
 // replaceBy hands the port over, to a process that listens already.
-func (p process) replaceBy(t testing.TB, next process) process {
+func (p process) replaceBy(t testing.TB, kind string, next process) process {
 	t.Helper()
 	p.tell(t, "drain")
 	p.expect(t, "drained")
 	p.end(t)
-	serves(t, next)
+	serves(t, kind, next)
 	return next
 }
 
 // countSteps returns how many calls a handover takes: of the successor until it
 // listens, and of the old one in Drain and in Close.
-func countSteps(t *testing.T) (listening, draining, closing int) {
+func countSteps(t *testing.T, kind string) (listening, draining, closing int) {
 	t.Helper()
-	server := start(t, os.Getuid(), "serve")
-	p := startStepped(t, unix.SIGKILL, 0, "listen")
+	server := start(t, os.Getuid(), "serve kind", kind)
+	p := startStepped(t, kind, unix.SIGKILL, 0, "listen")
 	if line := p.expect(t, "listening", "unable"); strings.HasPrefix(line, "unable") {
 		t.Skipf("needs seccomp's notifications: %s", line)
 	}
@@ -227,12 +272,19 @@ func countSteps(t *testing.T) (listening, draining, closing int) {
 // goes on. The next handovers lose nothing either.
 func TestOldAtEveryStep(t *testing.T) {
 	needArguments(t)
+	for kind := range scarceKinds {
+		t.Run(kind, func(t *testing.T) { oldAtEveryStep(t, kind) })
+	}
+}
+
+func oldAtEveryStep(t *testing.T, kind string) {
 	testnet.Namespace(t)
-	_, draining, closing := countSteps(t)
-	server := start(t, os.Getuid(), "serve")
+	needDrain(t)
+	_, draining, closing := countSteps(t, kind)
+	server := start(t, os.Getuid(), "serve kind", kind)
 	ends := map[string]int{}
 	// Most are of probes, in the middle.
-	steps := someSteps(draining, times(24))
+	steps := someSteps(draining, times(14))
 	if !testing.Short() {
 		for i := range 6 {
 			steps = append(steps, 2+i, draining-1-i)
@@ -243,10 +295,10 @@ func TestOldAtEveryStep(t *testing.T) {
 	}
 	for i, at := range steps {
 		signal := []unix.Signal{unix.SIGKILL, unix.SIGSTOP}[i%2]
-		old := startStepped(t, signal, at, "drain")
+		old := startStepped(t, kind, signal, at, "drain")
 		old.expect(t, "listening")
-		server.replaceBy(t, old)
-		next := start(t, os.Getuid(), "serve")
+		server.replaceBy(t, kind, old)
+		next := start(t, os.Getuid(), "serve kind", kind)
 		old.tell(t, "drain")
 		line, during := old.expect(t, "step", "drained"), "Drain"
 		if strings.HasPrefix(line, "drained") {
@@ -262,10 +314,10 @@ func TestOldAtEveryStep(t *testing.T) {
 		case during == "nothing":
 		case signal == unix.SIGKILL:
 			old.Wait()
-			serves(t, next)
+			serves(t, kind, next)
 		default:
 			old.stopped(t)
-			heard := connects(t, 10)
+			heard := connects(t, kind, 10)
 			old.signal(t, unix.SIGCONT)
 			if during == "Drain" {
 				old.expect(t, "drained")
@@ -280,7 +332,7 @@ func TestOldAtEveryStep(t *testing.T) {
 			if err := old.Wait(); err != nil {
 				t.Error(err)
 			}
-			serves(t, next)
+			serves(t, kind, next)
 		}
 		server = next
 		if t.Failed() {
@@ -294,13 +346,20 @@ func TestOldAtEveryStep(t *testing.T) {
 // The same for the successor, until it listens.
 func TestSuccessorAtEveryStep(t *testing.T) {
 	needArguments(t)
+	for kind := range scarceKinds {
+		t.Run(kind, func(t *testing.T) { successorAtEveryStep(t, kind) })
+	}
+}
+
+func successorAtEveryStep(t *testing.T, kind string) {
 	testnet.Namespace(t)
-	calls, _, _ := countSteps(t)
-	server := start(t, os.Getuid(), "serve")
+	needDrain(t)
+	calls, _, _ := countSteps(t, kind)
+	server := start(t, os.Getuid(), "serve kind", kind)
 	ends := map[string]int{}
-	for i, at := range someSteps(calls, times(30)) {
+	for i, at := range someSteps(calls, times(16)) {
 		signal := []unix.Signal{unix.SIGKILL, unix.SIGSTOP}[i%2]
-		next := startStepped(t, signal, at, "listen")
+		next := startStepped(t, kind, signal, at, "listen")
 		line := next.expect(t, "step", "listening")
 		switch {
 		case strings.HasPrefix(line, "listening"):
@@ -308,11 +367,11 @@ func TestSuccessorAtEveryStep(t *testing.T) {
 		case signal == unix.SIGKILL:
 			next.Wait()
 			ends["killed"]++
-			serves(t, server)
-			next = start(t, os.Getuid(), "serve")
+			serves(t, kind, server)
+			next = start(t, os.Getuid(), "serve kind", kind)
 		default:
 			next.stopped(t)
-			heard := connects(t, 10)
+			heard := connects(t, kind, 10)
 			server.tell(t, "drain")
 			next.signal(t, unix.SIGCONT)
 			next.expect(t, "listening")
@@ -324,7 +383,7 @@ func TestSuccessorAtEveryStep(t *testing.T) {
 				}
 			}
 		}
-		server = server.replaceBy(t, next)
+		server = server.replaceBy(t, kind, next)
 		if t.Failed() {
 			t.Fatalf("%v, at %q", signal, line)
 		}

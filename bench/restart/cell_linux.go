@@ -16,6 +16,8 @@ type cell struct {
 	Strategy string
 	Restarts int
 	Seed     uint64
+	// HTTPServer.IdleGrace.
+	IdleGrace time.Duration
 }
 
 // A trial is a cell under way.
@@ -62,7 +64,7 @@ func (t *trial) run() (result, error) {
 			return result{}, err
 		}
 	}
-	if t.fleet, err = newFleet(servers, serverConfig{t.Strategy, s}); err != nil {
+	if t.fleet, err = newFleet(servers, serverConfig{t.Strategy, s, t.IdleGrace}); err != nil {
 		return result{}, err
 	}
 

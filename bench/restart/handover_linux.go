@@ -4,12 +4,13 @@ import (
 	"context"
 	"net"
 	"net/http"
+	"time"
 
 	"example.com/reuse/handover"
 )
 
 // handOver makes w that of package handover.
-func (w *way) handOver() {
+func (w *way) handOver(idleGrace time.Duration) {
 	w.listen = func(network, address string) (net.Listener, error) { return handover.Listen(network, address) }
 	w.listenPacket = func(network, address string) (net.PacketConn, error) {
 		return handover.ListenPacket(network, address)
@@ -20,6 +21,7 @@ func (w *way) handOver() {
 	w.beforeAll = drainAll
 	w.shutdown = func(srv *http.Server) func(context.Context, net.Listener) error {
 		h := handover.HTTP(srv)
+		h.IdleGrace = idleGrace
 		return func(ctx context.Context, ln net.Listener) error {
 			return h.Shutdown(ctx, ln.(*handover.Listener))
 		}

@@ -74,6 +74,7 @@ func harness() error {
 	strategies := flag.String("strategies", "", "comma-separated `names`, default all but none")
 	restarts := flag.Int("restarts", 0, "restarts of each scenario and strategy, default 20, with -short 4")
 	seed := flag.Uint64("seed", 1, "of losses on the link and of the clients' pauses")
+	grace := flag.Duration("idle-grace", 0, "HTTPServer.IdleGrace: clients on a slow machine may pause for longer than its default")
 	asJSON := flag.Bool("json", false, "print results as JSON, one a line")
 	write := flag.String("write", "", "also write restart.md and restart.svg in this `directory`")
 	flag.Parse()
@@ -84,7 +85,7 @@ func harness() error {
 	}
 	var results []result
 	for i := range cells {
-		cells[i].Seed = *seed
+		cells[i].Seed, cells[i].IdleGrace = *seed, *grace
 		cells[i].Restarts = cmp.Or(*restarts, cells[i].Restarts)
 		began := time.Now()
 		r, err := cells[i].start()

@@ -15,8 +15,9 @@ import (
 
 // A serverConfig says what a server process does.
 type serverConfig struct {
-	Strategy string
-	Scenario scenario
+	Strategy  string
+	Scenario  scenario
+	IdleGrace time.Duration
 }
 
 // leaveSignal tells a server to give its place to its successor, or with

@@ -53,7 +53,7 @@ func newWay(c serverConfig) (*way, error) {
 	case "descriptors":
 		return w, w.passDescriptors()
 	case "handover":
-		w.handOver()
+		w.handOver(c.IdleGrace)
 	case "none", "close", "migrate":
 	default:
 		return nil, errors.New("no strategy " + c.Strategy)

@@ -166,7 +166,10 @@ func TestLocateFails(t *testing.T) {
 		t.Errorf("UDP, IPv4: slot %d, %v, want ErrNoProbe", slot, err)
 	}
 	if err := os.WriteFile("/proc/sys/net/ipv6/conf/all/disable_ipv6", []byte("1"), 0); err != nil {
-		t.Error(err)
+		t.Logf("IPv6 stays: %v", err)
+		if os.Getuid() == 0 {
+			t.Error(err)
+		}
 	} else if v6 := open(t, "udp6", "[::]:9999"); v6.CanProbe() {
 		t.Error("CanProbe without IPv6")
 	}

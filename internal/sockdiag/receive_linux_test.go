@@ -54,6 +54,7 @@ func TestTooLong(t *testing.T) {
 // TestForged: what others send is not taken for the kernel's answer. Only a
 // privileged process can send anything.
 func TestForged(t *testing.T) {
+	testnet.NeedRoot(t) // the kernel lets nobody else send to another socket
 	w := situation(t)
 	c, stranger := open1(t), open1(t)
 	r := Request{Protocol: unix.IPPROTO_TCP, States: unbound}

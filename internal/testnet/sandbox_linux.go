@@ -14,6 +14,9 @@ import (
 // Seccomp gives all threads of this process a filter of system calls, and
 // returns what seccomp(2) does.
 func Seccomp(flags uint, filter []unix.SockFilter) (int, error) {
+	// The first is of this thread alone, and the second needs it.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
 	program := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 		return 0, err
