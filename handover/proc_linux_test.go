@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"runtime"
 	"testing"
+	"time"
 
 	"example.com/reuse/internal/testnet"
 	"golang.org/x/sys/unix"
@@ -122,6 +123,43 @@ func TestClocksApart(t *testing.T) {
 	next.tell(t, "drain")
 	next.expect(t, "drained")
 	next.end(t)
+	ok, lost, slow := clients.counts(t)
+	t.Logf("%d connections, %d lost, %d slow", ok, lost, slow)
+	if lost > 0 {
+		t.Errorf("%d lost", lost)
+	}
+	server.end(t)
+}
+
+// The time of day jumps by ten years, to and fro, while servers replace each other.
+// Only a virtual machine's may.
+func TestTimeOfDayJumps(t *testing.T) {
+	if os.Getenv("TESTNET_MACHINE") != "own" || os.Getuid() != 0 {
+		t.Skip("needs a machine of its own, whose time it may set")
+	}
+	needDrain(t)
+	testnet.Namespace(t)
+	begin := time.Now()
+	jump := func(years int) {
+		t.Helper()
+		// What is monotonic in begin tells how much time has passed.
+		now := begin.Add(time.Since(begin)).AddDate(years, 0, 0)
+		ts := unix.NsecToTimespec(now.UnixNano())
+		if err := unix.ClockSettime(unix.CLOCK_REALTIME, &ts); err != nil {
+			t.Fatal(err)
+		}
+	}
+	defer jump(0)
+	clients := start(t, nobody, "load", "-n", "8")
+	server := start(t, nobody, "serve")
+	for i := range 6 {
+		next := start(t, nobody, "serve")
+		server.tell(t, "drain")
+		jump([]int{10, 0, -10}[i%3])
+		server.expect(t, "drained")
+		server.end(t)
+		server = next
+	}
 	ok, lost, slow := clients.counts(t)
 	t.Logf("%d connections, %d lost, %d slow", ok, lost, slow)
 	if lost > 0 {
