@@ -47,21 +47,9 @@ func TestBehindProc(t *testing.T) {
 		t.Run(kind, func(t *testing.T) {
 			testnet.Namespace(t)
 			restarts := func(drain bool) (lost int) {
-				server := start(t, 0, "behind", kind)
-				clients := start(t, 0, "load", "-n", "16")
-				for range times(3) {
-					next := start(t, 0, "behind", kind)
-					if drain {
-						server.tell(t, "drain")
-						server.expect(t, "drained")
-					}
-					server.end(t)
-					server = next
-				}
-				ok, lost, slow := clients.counts(t)
-				server.end(t)
-				t.Logf("drain %v: %d connections, %d lost, %d slow", drain, ok, lost, slow)
-				return lost
+				return replaced(t, drain, times(3),
+					func() process { return start(t, 0, "behind", kind) },
+					func() process { return start(t, 0, "load", "-n", "16") })
 			}
 			if kind != "none" { // where the race detector takes long to begin
 				lossless(t, restarts)

@@ -66,6 +66,26 @@ func (p process) counts(t testing.TB) (ok, lost, slow int) {
 	return ok, lost, slow
 }
 
+// replaced returns what is lost while servers replace each other n times.
+func replaced(t testing.TB, drain bool, n int, begin, load func() process) (lost int) {
+	t.Helper()
+	server := begin()
+	clients := load()
+	for range n {
+		next := begin()
+		if drain {
+			server.tell(t, "drain")
+			server.expect(t, "drained")
+		}
+		server.end(t)
+		server = next
+	}
+	ok, lost, slow := clients.counts(t)
+	server.end(t)
+	t.Logf("drain %v, %d restarts: %d connections, %d lost, %d slow", drain, n, ok, lost, slow)
+	return lost
+}
+
 // needNobody skips the test unless it can start processes as nobody that drain.
 func needNobody(t testing.TB) {
 	t.Helper()

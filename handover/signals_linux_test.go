@@ -216,20 +216,8 @@ func TestManyRestarts(t *testing.T) {
 		if !drain {
 			n = min(n, 10)
 		}
-		server := start(t, nobody, "serve")
-		clients := start(t, nobody, "load", "-n", "8")
-		for range n {
-			next := start(t, nobody, "serve")
-			if drain {
-				server.tell(t, "drain")
-				server.expect(t, "drained")
-			}
-			server.end(t)
-			server = next
-		}
-		ok, lost, slow := clients.counts(t)
-		server.end(t)
-		t.Logf("drain %v, %d restarts: %d connections, %d lost, %d slow", drain, n, ok, lost, slow)
-		return lost
+		return replaced(t, drain, n,
+			func() process { return start(t, nobody, "serve") },
+			func() process { return start(t, nobody, "load", "-n", "8") })
 	})
 }

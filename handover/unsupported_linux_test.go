@@ -142,21 +142,9 @@ func TestSeccomp(t *testing.T) {
 	}
 
 	lossless(t, func(drain bool) (lost int) {
-		server := start(t, os.Getuid(), "forbidden", "membarrier")
-		clients := start(t, os.Getuid(), "load")
-		for range times(10) {
-			next := start(t, os.Getuid(), "forbidden", "membarrier")
-			if drain {
-				server.tell(t, "drain")
-				server.expect(t, "drained")
-			}
-			server.end(t)
-			server = next
-		}
-		ok, lost, slow := clients.counts(t)
-		t.Logf("without membarrier, drain %v: %d connections, %d lost, %d slow", drain, ok, lost, slow)
-		server.end(t)
-		return lost
+		return replaced(t, drain, times(10),
+			func() process { return start(t, os.Getuid(), "forbidden", "membarrier") },
+			func() process { return start(t, os.Getuid(), "load") })
 	})
 }
 
