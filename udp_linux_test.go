@@ -11,6 +11,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"example.com/reuse"
 	"example.com/reuse/internal/testnet"
@@ -37,18 +38,27 @@ func thief(args []string) error {
 		return err
 	}
 	fmt.Println("bound")
-	var line string
-	fmt.Scanln(&line)
-	n, err := pending(pc)
+	var sent int
+	fmt.Scanln(&sent)
+	n, err := pending(pc, sent)
 	fmt.Println(n)
 	return err
 }
 
-// pending returns how many datagrams wait in pc.
-func pending(pc net.PacketConn) (n int, err error) {
+// pending returns how many datagrams wait in pc, when there are as many as
+// expected. They may still be under way.
+func pending(pc net.PacketConn, expected int) (n int, err error) {
+	pc.SetReadDeadline(time.Now().Add(testnet.Slow(10 * time.Second)))
+	for ; n < expected; n++ {
+		if _, _, err := pc.ReadFrom(make([]byte, 1)); errors.Is(err, os.ErrDeadlineExceeded) {
+			break
+		} else if err != nil {
+			return n, err
+		}
+	}
 	c, err := pc.(syscall.Conn).SyscallConn()
 	if err != nil {
-		return 0, err
+		return n, err
 	}
 	var failed error
 	err = c.Control(func(fd uintptr) {
@@ -64,8 +74,7 @@ func pending(pc net.PacketConn) (n int, err error) {
 	return n, err
 }
 
-// send sends n datagrams from one socket. On loopback they are in the
-// receiver's queue when the system call returns.
+// send sends n datagrams from one socket.
 func send(t testing.TB, to net.Addr, n int) {
 	t.Helper()
 	conn, err := net.Dial("udp", to.String())
@@ -148,17 +157,21 @@ func TestThief(t *testing.T) {
 					t.Fatalf("the thief: %q, want %q", got, want)
 				}
 				send(t, pc.LocalAddr(), datagrams)
-				got, err := pending(pc)
+				safe, expected := want == "EADDRINUSE", 0
+				if safe {
+					expected = datagrams
+				}
+				got, err := pending(pc, expected)
 				if err != nil {
 					t.Fatal(err)
 				}
-				if want == "EADDRINUSE" {
+				if safe {
 					if got != datagrams {
 						t.Errorf("the owner got %d of %d datagrams", got, datagrams)
 					}
 					return
 				}
-				fmt.Fprintln(p.In)
+				fmt.Fprintln(p.In, datagrams)
 				if stolen := p.Line(t); stolen != strconv.Itoa(datagrams) || got != 0 {
 					t.Errorf("the thief got %s datagrams and the owner %d: the control shows no theft", stolen, got)
 				}
@@ -196,20 +209,21 @@ func TestSquatter(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer client.Close()
-	split := func() [2]int {
+	split := func(expected [2]int) [2]int {
 		for range datagrams {
 			if _, err := client.Write([]byte("x")); err != nil {
 				t.Fatal(err)
 			}
 		}
-		ours, err1 := pending(pc)
-		theirs, err2 := pending(there)
+		ours, err1 := pending(pc, expected[0])
+		theirs, err2 := pending(there, expected[1])
 		if err := errors.Join(err1, err2); err != nil {
 			t.Fatal(err)
 		}
 		return [2]int{ours, theirs}
 	}
-	if got, want := split(), [2]int{datagrams, 0}; got != want {
+	want := [2]int{datagrams, 0}
+	if got := split(want); got != want {
 		t.Errorf("datagrams at our socket and the former one: %v, want %v", got, want)
 	}
 	c, err := there.(syscall.Conn).SyscallConn()
@@ -224,7 +238,8 @@ func TestSquatter(t *testing.T) {
 	if err := errors.Join(err, failed); err != nil {
 		t.Fatal(err)
 	}
-	if got, want := split(), [2]int{0, datagrams}; got != want {
+	want = [2]int{0, datagrams}
+	if got := split(want); got != want {
 		t.Errorf("after it connected to the client: %v, want %v", got, want)
 	}
 }

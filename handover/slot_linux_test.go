@@ -15,6 +15,7 @@ import (
 // Without TCP_MD5SIG, and so without probes, a listener follows its group from
 // its birth: servers are replaced one after the other, and nothing is lost.
 func TestNoProbes(t *testing.T) {
+	needArguments(t)
 	needNobody(t)
 	testnet.Namespace(t)
 	restarts := func(drain bool) (lost int) {
@@ -75,6 +76,7 @@ func filter([]string) error {
 // slot. An ordinary user's Drain says so, and the server keeps its share; root's
 // drops the SYNs that are meant for it, and loses nothing.
 func TestUnknownSlot(t *testing.T) {
+	needArguments(t)
 	testnet.NeedRoot(t)
 	testnet.Namespace(t)
 	first := start(t, nobody, "serve")
