@@ -28,8 +28,8 @@ Dir::Etc "$apt/etc";
 Dir::State "$apt/state";
 Dir::State::status "$apt/status";
 Dir::Cache "$apt/cache";
-APT::Architecture "$arch";
-APT::Architectures { "$arch"; };
+APT::Architecture "${arch/386/amd64}";
+APT::Architectures { "${arch/386/amd64}"; };
 APT::Sandbox::User "root";
 Acquire::Languages "none";
 EOF

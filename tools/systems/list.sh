@@ -1,7 +1,7 @@
 # shellcheck shell=bash disable=SC2034
 # The systems, for the scripts here to source.
 
-systems=(5.10 6.1 6.12 newest arm64 s390x uml gvisor
+systems=(5.10 6.1 6.12 newest 386 arm64 s390x uml gvisor
 	native user-arm64 user-arm user-mips user-ppc64le user-riscv64 user-s390x)
 
 # system NAME sets
@@ -18,6 +18,7 @@ system() {
 	6.1) suite=bookworm package=linux-image-cloud-amd64 ;;
 	6.12) suite=trixie package=linux-image-cloud-amd64 ;;
 	newest) suite=trixie-backports package=linux-image-cloud-amd64 ;;
+	386) suite=bookworm package=linux-image-cloud-amd64 arch=386 ;; # programs on an amd64 kernel
 	arm64) suite=bookworm package=linux-image-cloud-arm64 arch=arm64 ;;
 	s390x) suite=bookworm package=linux-image-s390x arch=s390x ;;
 	uml) suite=bookworm package=user-mode-linux kind=uml ;;
@@ -30,7 +31,7 @@ system() {
 		;;
 	esac
 	case $kind-$arch in
-	vm-amd64) tools=(cpio kmod xz-utils qemu-system-x86) ;;
+	vm-amd64 | vm-386) tools=(cpio kmod xz-utils qemu-system-x86) ;;
 	vm-arm64) tools=(cpio kmod xz-utils qemu-system-arm) ;;
 	vm-s390x) tools=(cpio kmod xz-utils qemu-system-misc) ;;
 	uml-*) tools=(cpio kmod xz-utils) ;;

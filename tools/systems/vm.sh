@@ -38,7 +38,7 @@ start() {
 		command=(qemu-system-aarch64 -M virt -cpu neoverse-n1 "${qemu[@]}" -serial chardev:console
 			-append "console=ttyAMA0 $append")
 		;;
-	vm-amd64)
+	vm-amd64 | vm-386)
 		command=(qemu-system-x86_64 -M pc -cpu max "${qemu[@]}" -serial chardev:console
 			-append "console=ttyS0 $append")
 		;;
