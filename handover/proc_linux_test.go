@@ -138,8 +138,8 @@ func TestTimeOfDayJumps(t *testing.T) {
 		}
 	}
 	defer jump(0)
-	clients := start(t, nobody, "load", "-n", "8")
 	server := start(t, nobody, "serve")
+	clients := start(t, nobody, "load", "-n", "8")
 	for i := range 6 {
 		next := start(t, nobody, "serve")
 		server.tell(t, "drain")
