@@ -278,12 +278,16 @@ func balance(t testing.TB, lns []*net.TCPListener, connections int) (ratio float
 		})
 	}
 	// A port that was used is not used again: the kernel goes by it.
-	for i := range connections {
-		dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 10_000 + i}}
+	for port, made := 10_000, 0; made < connections; port++ {
+		dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port}}
 		conn, err := dialer.Dial("tcp4", lns[0].Addr().String())
+		if errors.Is(err, unix.EADDRINUSE) && port < 2*connections {
+			continue // where there are no namespaces
+		}
 		if err != nil {
 			t.Fatal(err)
 		}
+		made++
 		<-done
 		conn.(*net.TCPConn).SetLinger(0)
 		conn.Close()
