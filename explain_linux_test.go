@@ -239,6 +239,7 @@ func TestExplainStubborn(t *testing.T) {
 		wantCause(t, e, reuse.CauseStubborn, 1)
 		wantAdvice(t, e, fmt.Sprintf("stop pid %d", p.Process.Pid))
 		p.Stop(t)
+		testnet.See(t, client.RemoteAddr(), client.LocalAddr(), testnet.Gone)
 		listens(t, reuse.Addr, "tcp", "127.0.0.1:9999")
 	})
 	// The seconds are true: with a short timeout they can be waited for.

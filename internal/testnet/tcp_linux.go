@@ -23,6 +23,7 @@ type State uint8
 
 // The states of include/net/tcp_states.h that an accepted connection can have.
 const (
+	Gone        State = 0 // not the kernel's: there is no such socket
 	Established State = 1
 	FinWait1    State = 4
 	FinWait2    State = 5
@@ -38,6 +39,8 @@ var States = []State{Established, FinWait1, FinWait2, TimeWait, CloseWait, LastA
 
 func (s State) String() string {
 	switch s {
+	case Gone:
+		return "gone"
 	case Established:
 		return "ESTABLISHED"
 	case FinWait1:
@@ -143,7 +146,7 @@ func See(t testing.TB, local, remote net.Addr, state State) {
 				got = append(got, s)
 			}
 		}
-		if len(got) == 1 && got[0].State == state {
+		if len(got) == 1 && got[0].State == state || len(got) == 0 && state == Gone {
 			return
 		}
 	}
