@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -51,8 +52,17 @@ func hasFile(address string) bool {
 // Between the look and the removal another starter could have replaced the file
 // by its own, so both happen under a lock. Who finds it taken has lost: its
 // holder is about to have the path.
+//
+// While bind runs there is a file, and its socket is not found yet. Newer Linux
+// kernels keep the directory locked until that is over (unix_bind_bsd), so what was
+// there before tells made its file has been bound since. Of others a file is left
+// alone until it is older than any bind should take.
 func removeStaleFile(path string) error {
-	if err := probe(path); err != nil {
+	found, err := os.Lstat(path)
+	if err == nil {
+		err = probe(path)
+	}
+	if err != nil {
 		return ignoreNotExist(err)
 	}
 	unlock, err := lock(path + ".reuse-lock")
@@ -60,11 +70,20 @@ func removeStaleFile(path string) error {
 		return err
 	}
 	defer unlock()
+	if err := tells(path); err != nil {
+		return err
+	}
+	const bindTime = 50 * time.Millisecond
+	time.Sleep(min(bindTime, bindTime-time.Since(found.ModTime())))
 	if err := probe(path); err != nil {
 		return ignoreNotExist(err)
 	}
-	if err := tells(path); err != nil {
-		return err
+	now, err := os.Lstat(path)
+	switch {
+	case err != nil:
+		return ignoreNotExist(err)
+	case !os.SameFile(found, now) || !found.ModTime().Equal(now.ModTime()):
+		return errNotStale // somebody has just bound it
 	}
 	// Not os.Remove, which removes an empty directory as well.
 	return ignoreNotExist(os.NewSyscallError("unlink", unix.Unlink(path)))
