@@ -15,6 +15,7 @@ import (
 )
 
 func TestExplainUnix(t *testing.T) {
+	testnet.NeedSocketTypes(t)
 	testnet.NeedTables(t)
 	t.Chdir(t.TempDir())
 	for _, network := range []string{"unix", "unixpacket", "unixgram"} {

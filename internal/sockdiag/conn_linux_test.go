@@ -199,6 +199,7 @@ func TestLookupReused(t *testing.T) {
 
 // Procfs shows the same, less what it lacks.
 func TestReadProc(t *testing.T) {
+	testnet.NeedSocketTypes(t)
 	w := situation(t)
 	before := testnet.Descriptors(t)
 	for _, r := range requests() {

@@ -147,6 +147,16 @@ func Descriptors(t testing.TB) int {
 	return len(entries)
 }
 
+// NeedSocketTypes skips the test where the kernel, or a recording of another one,
+// shows other numbers for the types of sockets than this architecture's: MIPS has 1
+// and 2 the other way round.
+func NeedSocketTypes(t testing.TB) {
+	t.Helper()
+	if syscall.SOCK_STREAM != 1 {
+		t.Skip("needs an architecture with the usual numbers of socket types")
+	}
+}
+
 // NeedRoot skips the test unless root runs it.
 func NeedRoot(t testing.TB) {
 	t.Helper()

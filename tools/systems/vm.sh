@@ -17,6 +17,7 @@ start() {
 	rm -rf "$ram"
 
 	local memory=${RUN_MEMORY:-1024}
+	if [[ $kind = uml ]]; then memory=${RUN_MEMORY:-2048}; fi
 	append="panic=-1 rdinit=/init mitigations=off audit=0"
 	if [[ ${RUN_VERBOSE:-} ]]; then append+=" ignore_loglevel run.verbose"; else append+=" quiet loglevel=1"; fi
 	# A machine without devices but a serial console. Kernels patch their code:
