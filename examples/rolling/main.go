@@ -27,6 +27,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"syscall"
 	"time"
@@ -44,18 +45,19 @@ func main() {
 	log.SetPrefix("rolling: ")
 	addr := flag.String("addr", ":8080", "`address` to listen on")
 	pidFile := flag.String("pid-file", "", "`file` to write the process id to")
+	idleGrace := flag.Duration("idle-grace", 0, "how long a drained process waits for the next request of an idle client (0: handover's default)")
 	flag.Parse()
 	if flag.NArg() > 0 {
 		flag.Usage()
 		os.Exit(2)
 	}
-	if err := run(os.Stdout, *addr, *pidFile); err != nil {
+	if err := run(os.Stdout, *addr, *pidFile, *idleGrace); err != nil {
 		log.Fatal(err)
 	}
 }
 
 // run serves until a signal ends it, or a successor takes over.
-func run(stdout io.Writer, addr, pidFile string) error {
+func run(stdout io.Writer, addr, pidFile string, idleGrace time.Duration) error {
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGHUP, syscall.SIGTERM, os.Interrupt)
 	defer signal.Stop(signals)
@@ -66,6 +68,7 @@ func run(stdout io.Writer, addr, pidFile string) error {
 	}
 	srv := &http.Server{Handler: http.HandlerFunc(answer)}
 	h := handover.HTTP(srv)
+	h.IdleGrace = idleGrace
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(ln) }()
 	if pidFile != "" {
@@ -86,7 +89,7 @@ func run(stdout io.Writer, addr, pidFile string) error {
 		case s := <-signals:
 			if s == syscall.SIGHUP {
 				// The successor has the address in full, if it was :0.
-				if err := successor(ln.Addr().String(), pidFile); err != nil {
+				if err := successor(ln.Addr().String()); err != nil {
 					log.Printf("no successor: %v", err)
 					continue
 				}
@@ -146,8 +149,8 @@ func ready() error {
 	return err
 }
 
-// successor starts the program again, and returns when it listens.
-func successor(addr, pidFile string) error {
+// successor starts the program again, and returns when it listens at addr.
+func successor(addr string) error {
 	program, err := os.Executable() // without " (deleted)", if it was replaced
 	if err != nil {
 		return err
@@ -157,7 +160,7 @@ func successor(addr, pidFile string) error {
 		return err
 	}
 	defer out.Close()
-	cmd := exec.Command(program, "-addr", addr, "-pid-file", pidFile)
+	cmd := exec.Command(program, slices.Concat(os.Args[1:], []string{"-addr", addr})...) // the last -addr counts
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	cmd.ExtraFiles = []*os.File{in} // descriptor 3
 	cmd.Env = append(os.Environ(), readyEnv+"=3")

@@ -117,11 +117,14 @@ func gone(t testing.TB, pid int) {
 	}
 }
 
+// grace is for clients that wait for a processor.
+const grace = "30s"
+
 // A server replaces itself under load.
 func TestRolling(t *testing.T) {
 	needDrain(t)
 	file := filepath.Join(t.TempDir(), "pid")
-	p := testnet.Start(t, os.Getuid(), "rolling", "-addr", "127.0.0.1:0", "-pid-file", file)
+	p := testnet.Start(t, os.Getuid(), "rolling", "-addr", "127.0.0.1:0", "-pid-file", file, "-idle-grace", grace)
 	addr, first := listening(t, p)
 	if first != p.Process.Pid {
 		t.Fatalf("process %d, want %d", first, p.Process.Pid)
@@ -249,10 +252,10 @@ func TestTerminate(t *testing.T) {
 	needDrain(t)
 	end := func(signal syscall.Signal) (lost int) {
 		const addr = "127.0.0.1:8080"
-		old := testnet.Start(t, os.Getuid(), "rolling", "-addr", addr)
+		old := testnet.Start(t, os.Getuid(), "rolling", "-addr", addr, "-idle-grace", grace)
 		listening(t, old)
 		clients := startLoad(t, "http://"+addr)
-		next := testnet.Start(t, os.Getuid(), "rolling", "-addr", addr)
+		next := testnet.Start(t, os.Getuid(), "rolling", "-addr", addr, "-idle-grace", grace)
 		listening(t, next)
 		old.Process.Signal(signal)
 		if err := old.Wait(); err != nil && signal == syscall.SIGTERM {
