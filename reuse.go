@@ -140,10 +140,10 @@ func (m Mode) Listen(network, address string) (net.Listener, error) {
 // binds as package net does, without it. Only if that is refused it binds with
 // SO_REUSEADDR, and takes the option away from the socket at once. Either way
 // nobody can bind on top of it later; where the kernel goes by what a socket had
-// at its bind (gVisor), the error is errors.ErrUnsupported instead. A socket that was there before stays,
-// though, and can get the datagrams back by connecting: Addr is no protection
-// against who held the port first. Multicast addresses keep SO_REUSEADDR, as
-// with package net: there every socket gets its copy.
+// at its bind (gVisor), the error is errors.ErrUnsupported instead. A socket that
+// was there before stays, though, and can get the datagrams back by connecting:
+// Addr is no protection against who held the port first. Multicast addresses keep
+// SO_REUSEADDR, as with package net: there every socket gets its copy.
 //
 // With Port, sockets of the same user that have it share the port; it sets
 // SO_REUSEPORT alone, which on Linux keeps other users out.

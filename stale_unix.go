@@ -54,9 +54,10 @@ func hasFile(address string) bool {
 // holder is about to have the path.
 //
 // While bind runs there is a file, and its socket is not found yet. Newer Linux
-// kernels keep the directory locked until that is over (unix_bind_bsd), so what was
-// there before tells made its file has been bound since. Of others a file is left
-// alone until it is older than any bind should take.
+// kernels keep the directory locked until that is over (unix_bind_bsd:
+// done_path_create), so a file that was there before this package made one has been
+// bound since. On others it is left alone until it is older than any bind should
+// take.
 func removeStaleFile(path string) error {
 	found, err := os.Lstat(path)
 	if err == nil {

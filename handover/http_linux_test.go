@@ -133,7 +133,6 @@ func loadHTTP(args []string) error {
 					if lost.Add(1) <= 3 {
 						fmt.Fprintln(os.Stderr, "load http:", err)
 					}
-					time.Sleep(time.Millisecond)
 				} else if ok.Add(1) >= int64(*clients) {
 					first.Do(func() { fmt.Println("running") })
 				}

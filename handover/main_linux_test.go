@@ -211,9 +211,6 @@ func load(args []string) error {
 					if lost.Add(1) <= 3 {
 						fmt.Fprintln(os.Stderr, "load:", err)
 					}
-					if errors.Is(err, unix.ECONNREFUSED) {
-						time.Sleep(time.Millisecond)
-					}
 				} else {
 					ok.Add(1)
 				}
