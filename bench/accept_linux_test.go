@@ -35,15 +35,17 @@ func accept(name string, listen func(network, address string) (net.Listener, err
 		return ln, err
 	}
 	o.run = func() error {
-		client, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+		client, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 		if err != nil {
 			return os.NewSyscallError("socket", err)
 		}
 		defer unix.Close(client)
 		server := ln.Addr().(*net.TCPAddr)
 		to := &unix.SockaddrInet4{Port: server.Port, Addr: [4]byte(server.IP.To4())}
-		// On loopback the connection is in the queue when connect returns.
-		if err := unix.Connect(client, to); err != nil {
+		// On loopback the connection is in the queue when connect returns. A
+		// call that blocks could be interrupted by a signal of package
+		// runtime's, and counted again when it is restarted.
+		if err := unix.Connect(client, to); err != nil && err != unix.EINPROGRESS {
 			return os.NewSyscallError("connect", err)
 		}
 		// It is for fasthttp's, with TCP_DEFER_ACCEPT.
