@@ -116,6 +116,9 @@ func (d *drainer) unchanged(ctx context.Context, members group.Members) error {
 
 // steer makes connections go to the other members.
 func (d *drainer) steer(ctx context.Context, members group.Members) error {
+	if err := d.deferNothing(); err != nil {
+		return err
+	}
 	slot, err := d.locate(ctx, members)
 	switch {
 	case err == nil:
@@ -134,16 +137,14 @@ func (d *drainer) steer(ctx context.Context, members group.Members) error {
 		return err
 	}
 	d.steering = &members
-	if err := d.deferNothing(); err != nil {
-		return err
-	}
 	return group.Grace(context.WithoutCancel(ctx))
 }
 
 // deferNothing lets connections into the queue that wait for data. They are in no
 // queue, and have the client's acknowledgment already. Without the option the
 // kernel sends its answer again, and the next acknowledgment completes the
-// handshake (tcp_check_req, reqsk_timer_handler).
+// handshake (tcp_check_req, reqsk_timer_handler). With it the listener drops an
+// acknowledgment of every connection, and probes are told by drops.
 func (d *drainer) deferNothing() error {
 	if d.self.Protocol != unix.IPPROTO_TCP {
 		return nil

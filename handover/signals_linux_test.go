@@ -11,6 +11,39 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// stopped returns when a process is.
+func (p process) stopped(t testing.TB) {
+	t.Helper()
+	if !p.stoppedOrEnded(t) {
+		t.Fatalf("process %d ended", p.pid())
+	}
+}
+
+// stoppedOrEnded returns when a process is stopped, or false if it has ended as it
+// should: its signal came with a call of another goroutine, for which the end does
+// not wait.
+func (p process) stoppedOrEnded(t testing.TB) (stopped bool) {
+	t.Helper()
+	var status unix.WaitStatus
+	for {
+		_, err := unix.Wait4(p.pid(), &status, unix.WUNTRACED, nil)
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil || !status.Stopped() && status != 0 {
+			t.Fatalf("process %d: %v, status %x", p.pid(), err, status)
+		}
+		return status.Stopped()
+	}
+}
+
+func (p process) signal(t testing.TB, s unix.Signal) {
+	t.Helper()
+	if err := unix.Kill(p.pid(), s); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // Drain waits: for the application to accept, or for a handshake to end. The
 // process is stopped there for a while, or killed. Others serve at once, cannot
 // drain while it is stopped, and say so; they can when it is killed.

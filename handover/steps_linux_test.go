@@ -143,29 +143,6 @@ func startStepped(t testing.TB, kind string, signal unix.Signal, at int, from st
 	return process{testnet.Start(t, os.Getuid(), "stepped", strconv.Itoa(int(signal)), strconv.Itoa(at), from, kind)}
 }
 
-// stopped returns when a process is.
-func (p process) stopped(t testing.TB) {
-	t.Helper()
-	var status unix.WaitStatus
-	for {
-		_, err := unix.Wait4(p.pid(), &status, unix.WUNTRACED, nil)
-		if err == unix.EINTR {
-			continue
-		}
-		if err != nil || !status.Stopped() {
-			t.Fatalf("process %d: %v, status %x", p.pid(), err, status)
-		}
-		return
-	}
-}
-
-func (p process) signal(t testing.TB, s unix.Signal) {
-	t.Helper()
-	if err := unix.Kill(p.pid(), s); err != nil {
-		t.Fatal(err)
-	}
-}
-
 // connects makes n requests, each on a connection of its own, or as a datagram from
 // a port of its own. They may have to wait: heard reads the answers, and returns
 // who answered.
@@ -315,8 +292,13 @@ func oldAtEveryStep(t *testing.T, kind string) {
 		case signal == unix.SIGKILL:
 			old.Wait()
 			serves(t, kind, next)
+		case during == "Close" && !old.stoppedOrEnded(t):
+			ends["ended before "+signal.String()]++
+			serves(t, kind, next)
 		default:
-			old.stopped(t)
+			if during == "Drain" {
+				old.stopped(t)
+			}
 			heard := connects(t, kind, 10)
 			old.signal(t, unix.SIGCONT)
 			if during == "Drain" {

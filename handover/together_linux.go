@@ -135,6 +135,9 @@ func (t *together) others(ctx context.Context, ds []*drainer) (group.Members, er
 func (t *together) steer(ctx context.Context, ds []*drainer, members group.Members) error {
 	var slots []int
 	for _, d := range ds {
+		if err := d.deferNothing(); err != nil {
+			return err
+		}
 		slot, err := d.locate(ctx, members)
 		if err != nil {
 			return err
@@ -147,9 +150,6 @@ func (t *together) steer(ctx context.Context, ds []*drainer, members group.Membe
 	}
 	for _, d := range ds {
 		d.steering, d.together = &members, t
-		if err := d.deferNothing(); err != nil {
-			return err
-		}
 	}
 	return group.Grace(context.WithoutCancel(ctx))
 }
