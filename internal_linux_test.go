@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"example.com/reuse/internal/testnet"
 	"golang.org/x/sys/unix"
@@ -108,6 +109,11 @@ func TestReplacedMeanwhile(t *testing.T) {
 		dir := t.TempDir()
 		path := filepath.Join(dir, "socket")
 		leave(path)
+		// Times can be as coarse as a second, and the new file can get the number
+		// of this one.
+		if err := os.Chtimes(path, time.Time{}, time.Now().Add(-time.Second)); err != nil {
+			t.Fatal(err)
+		}
 		watch, err := unix.InotifyInit1(unix.IN_CLOEXEC)
 		if err != nil {
 			t.Fatal(err)

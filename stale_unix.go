@@ -74,8 +74,10 @@ func removeStaleFile(path string) error {
 	if err := tells(path); err != nil {
 		return err
 	}
-	const bindTime = 50 * time.Millisecond
-	time.Sleep(min(bindTime, bindTime-time.Since(found.ModTime())))
+	const bindTime, coarsest = 50 * time.Millisecond, 2 * time.Second // of file systems' times
+	if time.Since(found.ModTime()) < bindTime+coarsest {
+		time.Sleep(bindTime)
+	}
 	if err := probe(path); err != nil {
 		return ignoreNotExist(err)
 	}
