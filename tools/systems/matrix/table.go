@@ -2,10 +2,12 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -18,8 +20,17 @@ type row struct {
 }
 
 // update sets one cell of the table in file, and the row's version and date.
+// Other processes may do so at once.
 func update(file string, r row, column, cell string) error {
-	text, err := os.ReadFile(file)
+	f, err := os.Open(file)
+	if err != nil {
+		return err
+	}
+	defer f.Close() // and unlocks
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX); err != nil {
+		return err
+	}
+	text, err := io.ReadAll(f)
 	if err != nil {
 		return err
 	}
