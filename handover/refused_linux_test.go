@@ -1,6 +1,7 @@
 package handover_test
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -93,53 +94,55 @@ func TestRefusedOptions(t *testing.T) {
 		{"setsockopt IP_BIND_ADDRESS_NO_PORT", "refused", "refused"},
 		{"all", "refused", ""},
 	} {
-		testnet.Namespace(t)
-		next := start(t, nobody, "serve")
-		for i, errno := range []string{"EPERM", "ENOPROTOOPT", "EPERM", "ENOPROTOOPT"} {
-			adopted := i >= 2
-			want, flags := test.known, []string{test.call, errno}
-			if adopted {
-				want, flags = test.adopted, append(flags, "-adopt")
-			}
-			if want == "refused" && errno == "ENOPROTOOPT" {
-				want = "unsupported"
-			}
-			if want == "" || testing.Short() && i%3 != 0 {
-				continue // New returns the error
-			}
-			server := start(t, nobody, "refused", flags...)
-			server.tell(t, "drain")
-			line := server.expect(t, "drained", "refused", "unsupported", "unknown", "error")
-			drained := strings.HasPrefix(line, "drained")
-			refusing := want == "unknown" && !guarded
-			if !strings.HasPrefix(line, want) && !(refusing && drained) {
-				t.Errorf("%q: %q, want %s", flags, line, want)
-			}
-			if refusing && drained { // no SYNs, until it is closed
-				server.end(t)
-			}
-			if !drained && test.call != "all" && !strings.Contains(line, test.call+": ") {
-				t.Errorf("%q: %q does not tell what is missing", flags, line)
-			}
-			if got := shares(t, addr); (len(got) == 1) != drained || got[next.pid()] == 0 {
-				t.Errorf("%q: after %q %v answer", flags, line, got)
-			}
-			if drained {
-				if !refusing {
+		t.Run(cmp.Or(test.call, "nothing"), func(t *testing.T) {
+			testnet.Namespace(t)
+			next := start(t, nobody, "serve")
+			for i, errno := range []string{"EPERM", "ENOPROTOOPT", "EPERM", "ENOPROTOOPT"} {
+				adopted := i >= 2
+				want, flags := test.known, []string{test.call, errno}
+				if adopted {
+					want, flags = test.adopted, append(flags, "-adopt")
+				}
+				if want == "refused" && errno == "ENOPROTOOPT" {
+					want = "unsupported"
+				}
+				if want == "" || testing.Short() && i%3 != 0 {
+					continue // New returns the error
+				}
+				server := start(t, nobody, "refused", flags...)
+				server.tell(t, "drain")
+				line := server.expect(t, "drained", "refused", "unsupported", "unknown", "error")
+				drained := strings.HasPrefix(line, "drained")
+				refusing := want == "unknown" && !guarded
+				if !strings.HasPrefix(line, want) && !(refusing && drained) {
+					t.Errorf("%q: %q, want %s", flags, line, want)
+				}
+				if refusing && drained { // no SYNs, until it is closed
 					server.end(t)
 				}
-				continue
+				if !drained && test.call != "all" && !strings.Contains(line, test.call+": ") {
+					t.Errorf("%q: %q does not tell what is missing", flags, line)
+				}
+				if got := shares(t, addr); (len(got) == 1) != drained || got[next.pid()] == 0 {
+					t.Errorf("%q: after %q %v answer", flags, line, got)
+				}
+				if drained {
+					if !refusing {
+						server.end(t)
+					}
+					continue
+				}
+				// Nothing is left that keeps others from draining.
+				next.tell(t, "drain")
+				next.expect(t, "drained")
+				next.end(t)
+				next = start(t, nobody, "serve")
+				if got := shares(t, addr); len(got) != 2 {
+					t.Errorf("%q: then %v answer", flags, got)
+				}
+				server.end(t)
 			}
-			// Nothing is left that keeps others from draining.
-			next.tell(t, "drain")
-			next.expect(t, "drained")
-			next.end(t)
-			next = start(t, nobody, "serve")
-			if got := shares(t, addr); len(got) != 2 {
-				t.Errorf("%q: then %v answer", flags, got)
-			}
-			server.end(t)
-		}
+		})
 	}
 }
 

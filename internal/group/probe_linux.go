@@ -44,7 +44,7 @@ func (s *Socket) Locate(ctx context.Context, self sockdiag.Member, n int) (slot 
 	}
 	defer func() { err = errors.Join(err, stop()) }()
 	err = ErrNoProbe
-	for _, settle := range []time.Duration{0, time.Millisecond, 5 * time.Millisecond} {
+	for _, settle := range []time.Duration{0, time.Millisecond, 5 * time.Millisecond, 20 * time.Millisecond} {
 		for _, target := range targets(self) {
 			if s.Protocol == unix.IPPROTO_UDP && target.Addr().Is4() {
 				continue
