@@ -119,10 +119,10 @@ func (d *drainer) steer(ctx context.Context, members group.Members) error {
 	if err := d.deferNothing(); err != nil {
 		return err
 	}
-	slot, err := d.locate(ctx, members)
+	slots, err := locate(ctx, []*drainer{d}, members)
 	switch {
 	case err == nil:
-		err = group.Attach(d.self, group.Steering{N: len(members.All), Not: []int{slot}}.Program())
+		err = group.Attach(d.self, group.Steering{N: len(members.All), Not: slots}.Program())
 	case errors.Is(err, ErrUnknownSlot) && d.self.Protocol == unix.IPPROTO_TCP && !d.refusing:
 		if refused := d.self.Refuse(); refused != nil {
 			err = fmt.Errorf("%w; a filter of SYNs: %w", err, refused)
@@ -156,39 +156,51 @@ func (d *drainer) deferNothing() error {
 	return err
 }
 
-// locate returns the socket's slot among members. It learns it by probes, which
+// locate returns the slots of ds among members. It learns them by probes, which
 // also prove that the kernel runs programs, unless it did so before and has
-// followed the slot since. Where no probe arrives, it has to know it from its
-// birth.
-func (d *drainer) locate(ctx context.Context, members group.Members) (int, error) {
-	d.mu.Lock()
-	slot, known := d.slot.Index()
-	d.mu.Unlock()
-	if known && d.steering != nil {
-		return slot, nil
+// followed the slots since. Where no probe arrives, they have to be known from the
+// sockets' births.
+func locate(ctx context.Context, ds []*drainer, members group.Members) ([]int, error) {
+	slots := make([]int, len(ds))
+	socks := make([]*group.Socket, len(ds))
+	known, followed := true, true
+	for i, d := range ds {
+		d.mu.Lock()
+		slot, ok := d.slot.Index()
+		d.mu.Unlock()
+		slots[i], socks[i] = slot, d.self
+		known, followed = known && ok, followed && ok && d.steering != nil
 	}
-	probed, err := d.self.Locate(ctx, members.Self, len(members.All))
+	if followed {
+		return slots, nil
+	}
+	probed, err := group.Locate(ctx, socks, members.Self, len(members.All))
 	switch {
 	case err == nil:
 		// Did somebody leave meanwhile, the probes were of two groups.
-		if err := d.unchanged(ctx, members); err != nil {
-			return 0, err
+		if err := ds[0].unchanged(ctx, members); err != nil {
+			return nil, err
 		}
-		d.mu.Lock()
-		d.slot.Set(probed, members.All)
-		d.mu.Unlock()
+		for i, d := range ds {
+			d.mu.Lock()
+			d.slot.Set(probed[i], members.All)
+			d.mu.Unlock()
+		}
 		return probed, nil
 	case ctx.Err() != nil || !errors.Is(err, group.ErrNoProbe):
-		return 0, err
+		return nil, err
 	case !known:
-		return 0, fmt.Errorf("%w (%w); stop the other members but one, or restart one after the other", ErrUnknownSlot, err)
+		return nil, fmt.Errorf("%w (%w); stop the other members but one, or restart one after the other", ErrUnknownSlot, err)
 	}
-	if d.self.Protocol == unix.IPPROTO_TCP {
-		if _, backlog, err := d.self.Queue(); err != nil || backlog == 0 {
-			return 0, fmt.Errorf("the kernel does not show the listener's backlog (%v): %w", err, errors.ErrUnsupported)
+	for _, s := range socks {
+		if s.Protocol != unix.IPPROTO_TCP {
+			break
+		}
+		if _, backlog, err := s.Queue(); err != nil || backlog == 0 {
+			return nil, fmt.Errorf("the kernel does not show the listener's backlog (%v): %w", err, errors.ErrUnsupported)
 		}
 	}
-	return slot, group.Attaches(d.self)
+	return slots, group.Attaches(socks[0])
 }
 
 // takeBack lets the socket have its share again.
@@ -279,6 +291,9 @@ func settled(ctx context.Context, what string, changed func(context.Context) err
 
 // leave comes before the socket is closed. Errors do not matter: they leave the
 // program as it was, or the moment that Hide takes away.
+//
+// The program that is left, by which one member gets everything, comes at the very
+// end.
 func (s *state) leave() {
 	s.once.Do(func() { close(s.stop) })
 	s.watch.Wait()
@@ -291,12 +306,15 @@ func (s *state) leave() {
 	if s.steering == nil {
 		return
 	}
-	if s.together != nil {
-		s.together.leaveProgram(s)
-	} else {
+	last := s.together == nil || s.together.leaveProgram(s)
+	hidden := s.self.Hide() == nil
+	if hidden {
+		group.Grace(context.Background())
+	}
+	if last {
 		s.leaveProgram()
 	}
-	if s.self.Hide() == nil {
+	if !hidden && s.self.Protocol == unix.IPPROTO_UDP && s.self.Leave() == nil {
 		group.Grace(context.Background())
 	}
 }

@@ -72,8 +72,8 @@ func newListener(ln *net.TCPListener, sock socket) *Listener {
 // then.
 //
 // It takes two grace periods of the kernel (10 to 20 ms each) and as long as the
-// slowest handshake that was under way: a round trip or, when a packet was
-// lost, a second more. A client that began a handshake and is gone holds it up for a
+// slowest handshake that was under way: a round trip or, when a packet was lost, a
+// second more. A client that began a handshake and is gone holds it up for a
 // minute, unless ctx ends before. Connections that TCP_DEFER_ACCEPT holds back are
 // accepted.
 //
@@ -81,9 +81,10 @@ func newListener(ln *net.TCPListener, sock socket) *Listener {
 // and the listener serves on. If ctx ends, the error wraps its cause and tells
 // what was left; the listener is open, gets no new connections as long as the
 // others listen (it serves on if its slot is unknown), and can be drained again or
-// closed. After any other error the listener serves on as before; errors.Is(err, errors.ErrUnsupported) holds where
-// kernel or sandbox lack what it takes, errors.Is(err, ErrUnknownSlot) where the
-// listener's slot could not be learnt.
+// closed. After any other error the listener serves on as before;
+// errors.Is(err, errors.ErrUnsupported) holds where kernel or sandbox lack what it
+// takes, errors.Is(err, ErrUnknownSlot) where the listener's slot could not be
+// learnt.
 //
 // Of several listeners of one group, in one process or several, one is drained
 // at a time: the next Drain waits until the one before is closed.

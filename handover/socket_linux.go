@@ -205,6 +205,13 @@ func (s *state) follow() {
 	}
 }
 
+// note takes members as they are now.
+func (s *state) note(members group.Members) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.slot.Observe(members.All)
+}
+
 func (s *state) observe() error {
 	diag, err := sockdiag.Open()
 	if err != nil {

@@ -17,10 +17,9 @@ import (
 // A together is sockets of one group that are drained together. All of them have
 // the claim, so that it lasts until the last one is closed.
 type together struct {
-	mu    sync.Mutex
-	rest  []*state // not closed yet
-	gone  uint64   // the cookie of the one that is about to be closed
-	moved []uint64 // the members when that is closed; the slots of rest are set for them
+	mu   sync.Mutex
+	rest []*state // not closed yet
+	gone uint64   // the cookie of the one that is about to be closed
 	// Some of rest may have got something after they were drained, and have to be
 	// drained again before they are closed.
 	stale bool
@@ -116,6 +115,7 @@ func (t *together) others(ctx context.Context, ds []*drainer) (group.Members, er
 	}
 	for _, d := range ds {
 		apart = apart || !slices.Contains(members.All, d.self.Cookie)
+		d.note(members)
 	}
 	if apart {
 		return members, errors.New("the sockets do not share one port and address")
@@ -133,18 +133,16 @@ func (t *together) others(ctx context.Context, ds []*drainer) (group.Members, er
 
 // steer makes connections go to other members than ds.
 func (t *together) steer(ctx context.Context, ds []*drainer, members group.Members) error {
-	var slots []int
 	for _, d := range ds {
 		if err := d.deferNothing(); err != nil {
 			return err
 		}
-		slot, err := d.locate(ctx, members)
-		if err != nil {
-			return err
-		}
-		slots = append(slots, slot)
 	}
-	err := group.Attach(ds[0].self, group.Steering{N: len(members.All), Not: slots}.Program())
+	slots, err := locate(ctx, ds, members)
+	if err != nil {
+		return err
+	}
+	err = group.Attach(ds[0].self, group.Steering{N: len(members.All), Not: slots}.Program())
 	if err != nil {
 		return err
 	}
@@ -157,16 +155,18 @@ func (t *together) steer(ctx context.Context, ds []*drainer, members group.Membe
 // closeTime bounds what leave waits for.
 const closeTime = 5 * time.Second
 
-// leaveProgram is that of state, where others are drained and not closed yet.
+// leaveProgram is that of state, where others are drained and not closed yet. It
+// reports whether there are none.
 //
 // A leave moves the last member into the hole. So until then, and after, those
 // are chosen that are neither drained nor the last. If there are none, it is the
 // last one until then; after that the kernel goes by its hash, and the rest can
 // get something, of which they are drained again.
-func (t *together) leaveProgram(s *state) {
+func (t *together) leaveProgram(s *state) (last bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.rest = slices.DeleteFunc(t.rest, func(other *state) bool { return other == s })
+	last = len(t.rest) == 0
 	ctx, cancel := context.WithTimeout(context.Background(), closeTime)
 	defer cancel()
 	// Where it fails, the rest can get something.
@@ -177,27 +177,22 @@ func (t *together) leaveProgram(s *state) {
 		diag, err = sockdiag.Open()
 	}
 	if err != nil {
-		return
+		return last
 	}
 	defer diag.Close()
 	members, err := t.without(ctx, diag, s)
 	if err != nil {
-		return
+		return last
 	}
-	all := append(slices.Clone(t.rest), s)
-	var slots []int
-	for _, other := range all {
+	var ds []*drainer
+	for _, other := range append(slices.Clone(t.rest), s) {
 		d := &drainer{state: other, diag: diag}
-		if !members.Same(t.moved) {
-			d.mu.Lock()
-			d.slot.Observe(members.All)
-			d.mu.Unlock()
-		}
-		slot, err := d.locate(ctx, members)
-		if err != nil {
-			return
-		}
-		slots = append(slots, slot)
+		d.note(members)
+		ds = append(ds, d)
+	}
+	slots, err := locate(ctx, ds, members)
+	if err != nil {
+		return last
 	}
 	n, slot := len(members.All), slots[len(slots)-1]
 	if stale {
@@ -205,9 +200,8 @@ func (t *together) leaveProgram(s *state) {
 		group.Grace(ctx)
 		(&drainer{state: s, diag: diag}).settle(ctx, members)
 	}
-	if len(t.rest) == 0 {
-		s.leaveProgram()
-		return
+	if last {
+		return true
 	}
 	t.stale = stale
 	program := group.Steering{N: n, Not: append(slots, n-1)}.Program()
@@ -218,15 +212,16 @@ func (t *together) leaveProgram(s *state) {
 	group.Attach(s.self, program)
 
 	t.gone = s.self.Cookie
-	t.moved = slices.DeleteFunc(slices.Clone(members.All), func(c uint64) bool { return c == t.gone })
+	moved := slices.DeleteFunc(slices.Clone(members.All), func(c uint64) bool { return c == t.gone })
 	for i, other := range t.rest {
 		if slots[i] == n-1 {
 			slots[i] = slot
 		}
 		other.mu.Lock()
-		other.slot.Set(slots[i], t.moved)
+		other.slot.Set(slots[i], moved)
 		other.mu.Unlock()
 	}
+	return false
 }
 
 // without returns the members when the socket that left before is gone.

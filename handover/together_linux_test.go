@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"example.com/reuse/handover"
+	"example.com/reuse/internal/testnet"
 )
 
 // A shardServer is a process's sockets on one port, several of them.
@@ -182,6 +184,65 @@ func serveShard(t *testing.T, network, address string, n int) (s shardServer, at
 		serving.Wait()
 	}
 	return s, address
+}
+
+// A member that leaves meanwhile takes another slot away from one that is drained.
+func TestDrainAllMoved(t *testing.T) {
+	needDrain(t)
+	address := "127.0.0.1:0"
+	open := func() *handover.Listener {
+		ln, err := handover.Listen("tcp", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { ln.Close() })
+		address = ln.Addr().String()
+		return ln
+	}
+	serve := func(ln net.Listener, name string) {
+		go func() {
+			for {
+				conn, err := ln.Accept()
+				if err != nil {
+					return
+				}
+				io.WriteString(conn, name)
+				conn.Close()
+			}
+		}()
+	}
+	connect := func() net.Conn {
+		conn, err := net.Dial("tcp", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { conn.Close() })
+		conn.SetDeadline(time.Now().Add(guard))
+		return conn
+	}
+	// In the order of their slots.
+	leaves, a, stays, b := open(), open(), open(), open()
+	for range 64 { // of which a does not accept its share
+		connect()
+	}
+	serve(leaves, "leaves")
+	serve(stays, "stays")
+	serve(b, "b")
+	ctx, cancel := context.WithTimeout(t.Context(), testnet.Slow(300*time.Millisecond))
+	defer cancel()
+	if err := handover.DrainAll(ctx, a, b); !errors.Is(err, context.DeadlineExceeded) {
+		t.Fatal(err)
+	}
+	leaves.Close() // b, the last one, moves into its place
+	serve(a, "a")
+	if err := handover.DrainAll(t.Context(), a, b); err != nil {
+		t.Fatal(err)
+	}
+	for range 20 {
+		if got, err := io.ReadAll(connect()); string(got) != "stays" || err != nil {
+			t.Errorf("%s answers, %v", got, err)
+		}
+	}
 }
 
 // Without others, or with sockets of different ports, all serve on.

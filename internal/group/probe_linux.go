@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net/netip"
 	"os"
 	"slices"
@@ -17,7 +16,7 @@ import (
 // ErrNoProbe says that a slot could not be learnt by probes.
 var ErrNoProbe = errors.New("probes do not show the listener's slot")
 
-// Locate learns the slot of a socket in a group of n, and by that proves that the
+// Locate learns the slots of socks in a group of n, and by that proves that the
 // kernel runs the group's program at all. The caller has the claim.
 //
 // A probe is a packet that no application sees. The kernel chooses a socket for
@@ -29,33 +28,25 @@ var ErrNoProbe = errors.New("probes do not show the listener's slot")
 // To a TCP listener it is a SYN that bears a signature (TCP_MD5SIG), for which the
 // listener has no key (tcp_v4_rcv: tcp_inbound_hash). So no connection begins. To
 // a UDP socket it is an IPv6 datagram without a checksum, which is for sockets
-// only that ask for such (__udp6_lib_rcv). Ours does, and has a filter that drops
+// only that ask for such (__udp6_lib_rcv). Ours do, and have a filter that drops
 // them. IPv4 has no such datagrams.
-//
-// Ours is the slot whose probes are followed by drops. Other drops, of a full queue
-// say, do not follow them.
-func (s *Socket) Locate(ctx context.Context, self sockdiag.Member, n int) (slot int, err error) {
+func Locate(ctx context.Context, socks []*Socket, self sockdiag.Member, n int) (slots []int, err error) {
 	if n == 1 {
-		return 0, nil
+		return []int{0}, nil
 	}
-	stop, err := s.hearProbes()
-	if err != nil {
-		return 0, fmt.Errorf("%w: %w", ErrNoProbe, err)
-	}
-	defer func() { err = errors.Join(err, stop()) }()
-	err = ErrNoProbe
-	for _, settle := range []time.Duration{0, time.Millisecond, 5 * time.Millisecond, 20 * time.Millisecond} {
-		for _, target := range targets(self) {
-			if s.Protocol == unix.IPPROTO_UDP && target.Addr().Is4() {
-				continue
-			}
-			p := prober{s, target, self.Interface, n, settle}
-			if slot, err = p.locate(ctx); err == nil || ctx.Err() != nil {
-				return slot, err
-			}
+	for _, s := range socks {
+		stop, err := s.hearProbes()
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrNoProbe, err)
 		}
+		defer func() { err = errors.Join(err, stop()) }()
 	}
-	return 0, err
+	first := socks[0]
+	p := prober{socks: socks, n: n, send: first.sendProbe,
+		open: func(target netip.AddrPort) (int, uint16, error) { return first.openProbe(target, self.Interface) }}
+	return p.learn(ctx, slices.DeleteFunc(targets(self), func(target netip.AddrPort) bool {
+		return first.Protocol == unix.IPPROTO_UDP && target.Addr().Is4()
+	}))
 }
 
 // hearProbes makes the socket tell by its drops what probes it gets, until stop.
@@ -75,8 +66,8 @@ func (s *Socket) openProbe(target netip.AddrPort, device uint32) (fd int, port u
 }
 
 // sendProbe sends the probe of a client's socket.
-func (p *prober) sendProbe(fd int) error {
-	if err := connectProbe(fd, p.target); err != nil || p.Protocol == unix.IPPROTO_TCP {
+func (s *Socket) sendProbe(fd int, target netip.AddrPort) error {
+	if err := connectProbe(fd, target); err != nil || s.Protocol == unix.IPPROTO_TCP {
 		return err
 	}
 	_, err := unix.Write(fd, []byte{0})
@@ -91,84 +82,118 @@ func connectProbe(fd int, target netip.AddrPort) error {
 	return os.NewSyscallError("connect", err)
 }
 
+// A prober sends probes to the slots of a group of n in rounds, and learns those of
+// socks by the rounds in which these drop something.
 type prober struct {
-	*Socket
-	target netip.AddrPort
-	device uint32
-	n      int
-	settle time.Duration // what probes are given to arrive
+	socks []*Socket
+	n     int
+	open  func(target netip.AddrPort) (fd int, port uint16, err error)
+	send  func(fd int, target netip.AddrPort) error
 }
 
-// perSlot is how many probes each slot gets, and inBatch how many have a socket at
-// the same time.
-const perSlot, inBatch = 16, 32
+type probe struct{ round, slot int }
 
-func (p *prober) locate(ctx context.Context) (int, error) {
-	// In a random order, so that nothing else drops in the same one.
-	order := rand.Perm(p.n * perSlot)
-	followed := make([]int, p.n) // probes of each slot that a drop followed
-	for batch := range slices.Chunk(order, inBatch) {
-		if err := p.send(ctx, batch, followed); err != nil {
-			if ctx.Err() != nil {
-				return 0, context.Cause(ctx)
+// learn returns the slots by probes to one of targets.
+func (p *prober) learn(ctx context.Context, targets []netip.AddrPort) (slots []int, err error) {
+	err = ErrNoProbe
+	for _, settle := range []time.Duration{0, time.Millisecond, 5 * time.Millisecond, 20 * time.Millisecond} {
+		for _, target := range targets {
+			slots, err = p.learnAt(ctx, target, settle)
+			switch {
+			case err == nil:
+				return slots, nil
+			case ctx.Err() != nil:
+				return nil, context.Cause(ctx)
 			}
-			return 0, fmt.Errorf("%w: %w", ErrNoProbe, err)
+			err = fmt.Errorf("%w: %w", ErrNoProbe, err)
 		}
 	}
-	// One probe may be late and one or two other drops come between. If none
-	// arrives, and every second is followed by another drop by chance, a slot
-	// passes for ours with a probability of 1e-6.
-	slot := slices.Index(followed, slices.Max(followed))
-	for i, n := range followed {
-		if i == slot && n < perSlot-1 || i != slot && n > 2 {
-			return 0, fmt.Errorf("%w: at %v", ErrNoProbe, p.target)
-		}
-	}
-	return slot, nil
+	return nil, err
 }
 
-// send sends probes to the slots of a batch, each number modulo n, one after the
-// other, and counts those that a drop follows.
-func (p *prober) send(ctx context.Context, batch, followed []int) error {
+// learnAt gives the probes of a round the time settle to arrive.
+func (p *prober) learnAt(ctx context.Context, target netip.AddrPort, settle time.Duration) ([]int, error) {
+	codes := codes(p.n)
+	var probes []probe
+	for round := range rounds {
+		for slot, code := range codes {
+			if code>>round&1 == 1 {
+				probes = append(probes, probe{round, slot})
+			}
+		}
+	}
+	const inBatch = 32 // have a socket, and a place in the program, at the same time
+	seen := make([]uint32, len(p.socks))
+	for batch := range slices.Chunk(probes, inBatch) {
+		if err := p.sendAll(ctx, batch, target, settle, seen); err != nil {
+			return nil, err
+		}
+	}
+	slots, ok := decode(codes, seen)
+	if !ok {
+		return nil, fmt.Errorf("at %v", target)
+	}
+	return slots, nil
+}
+
+// sendAll sends probes, and notes in seen the rounds in which sockets dropped
+// something.
+func (p *prober) sendAll(ctx context.Context, batch []probe, target netip.AddrPort, settle time.Duration, seen []uint32) error {
 	steering := Steering{N: p.n}
-	probes := make([]int, 0, len(batch))
+	var fds []int
 	defer func() {
-		for _, fd := range probes {
+		for _, fd := range fds {
 			unix.Close(fd)
 		}
 	}()
-	for _, number := range batch {
-		fd, port, err := p.openProbe(p.target, p.device)
+	for _, probe := range batch {
+		fd, port, err := p.open(target)
 		if err != nil {
 			return err
 		}
-		probes = append(probes, fd)
-		steering.To = append(steering.To, PortSlot{Port: port, Slot: number % p.n})
+		fds = append(fds, fd)
+		steering.To = append(steering.To, PortSlot{Port: port, Slot: probe.slot})
 	}
-	if err := Attach(p, steering.Program()); err != nil {
+	if err := Attach(p.socks[0], steering.Program()); err != nil {
 		return err
 	}
 	before, err := p.drops()
 	if err != nil {
 		return err
 	}
-	for i, fd := range probes {
-		if err := p.sendProbe(fd); err != nil {
+	for i, probe := range batch {
+		if err := p.send(fds[i], target); err != nil {
 			return err
 		}
-		if err := Sleep(ctx, p.settle); err != nil {
+		if i+1 < len(batch) && batch[i+1].round == probe.round {
+			continue
+		}
+		if err := Sleep(ctx, settle); err != nil {
 			return err
 		}
 		after, err := p.drops()
 		if err != nil {
 			return err
 		}
-		if after != before {
-			followed[batch[i]%p.n]++
+		for j := range seen {
+			if after[j] != before[j] {
+				seen[j] |= 1 << probe.round
+			}
 		}
 		before = after
 	}
 	return nil
+}
+
+func (p *prober) drops() ([]uint32, error) {
+	drops := make([]uint32, len(p.socks))
+	for i, s := range p.socks {
+		var err error
+		if drops[i], err = s.drops(); err != nil {
+			return nil, err
+		}
+	}
+	return drops, nil
 }
 
 // drops returns how many packets the socket dropped: SK_MEMINFO_DROPS. That is

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
+	"slices"
 	"syscall"
 	"testing"
 
@@ -71,6 +72,18 @@ func open(t testing.TB, network, address string) *member {
 	return m
 }
 
+// dial does without another goroutine, which could be in another namespace.
+func (m *member) dial() (net.Conn, error) {
+	if m.PacketConn != nil {
+		return net.Dial("udp", m.PacketConn.LocalAddr().String())
+	}
+	addr := m.Listener.Addr().(*net.TCPAddr)
+	if addr.IP.To4() == nil {
+		return net.Dial("tcp6", addr.String())
+	}
+	return net.Dial("tcp4", addr.String())
+}
+
 // The slots that the probe finds are those of an array that follows joins and
 // leaves, at each kind of address, and nobody sees a connection.
 func TestLocate(t *testing.T) {
@@ -102,9 +115,14 @@ func TestLocate(t *testing.T) {
 					if err != nil || len(members.All) != len(array) {
 						t.Fatalf("%d members, %v, want %d", len(members.All), err, len(array))
 					}
-					got, err := m.Locate(t.Context(), members.Self, len(members.All))
-					if err != nil || got != want {
-						t.Fatalf("step %d: slot %d, %v, want %d of %d", step, got, err, want, len(array))
+					// By itself, or with others in any order.
+					wants := append([]int{want}, random.Perm(len(array))[:random.IntN(len(array))]...)
+					if i := slices.Index(wants[1:], want); i >= 0 {
+						wants = slices.Delete(wants, i+1, i+2)
+					}
+					got, err := locate(t, members, array, wants...)
+					if err != nil || !slices.Equal(got, wants) {
+						t.Fatalf("step %d: slots %d, %v, want %d of %d", step, got, err, wants, len(array))
 					}
 					if m.PacketConn != nil {
 						nothingRead(t, array)
@@ -120,6 +138,15 @@ func TestLocate(t *testing.T) {
 			}
 		})
 	}
+}
+
+// locate returns the slots of some of array.
+func locate(t testing.TB, members Members, array []*member, indices ...int) ([]int, error) {
+	var socks []*Socket
+	for _, i := range indices {
+		socks = append(socks, array[i].Socket)
+	}
+	return Locate(t.Context(), socks, members.Self, len(members.All))
 }
 
 // nothingRead fails if a probe arrived at a UDP socket, and leaves none as the
@@ -156,14 +183,14 @@ func TestLocateFails(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if slot, err := m.Locate(t.Context(), members.Self, 2); !errors.Is(err, ErrNoProbe) {
-		t.Errorf("slot %d, %v, want ErrNoProbe", slot, err)
+	if slots, err := Locate(t.Context(), []*Socket{m.Socket}, members.Self, 2); !errors.Is(err, ErrNoProbe) {
+		t.Errorf("slots %d, %v, want ErrNoProbe", slots, err)
 	}
 	v4 := open(t, "udp4", "127.0.0.1:9999")
 	if members, err := v4.Members(t.Context(), diag); err != nil {
 		t.Error(err)
-	} else if slot, err := v4.Locate(t.Context(), members.Self, 2); !errors.Is(err, ErrNoProbe) || v4.CanProbe() {
-		t.Errorf("UDP, IPv4: slot %d, %v, want ErrNoProbe", slot, err)
+	} else if slots, err := Locate(t.Context(), []*Socket{v4.Socket}, members.Self, 2); !errors.Is(err, ErrNoProbe) || v4.CanProbe() {
+		t.Errorf("UDP, IPv4: slots %d, %v, want ErrNoProbe", slots, err)
 	}
 	if err := os.WriteFile("/proc/sys/net/ipv6/conf/all/disable_ipv6", []byte("1"), 0); err != nil {
 		t.Logf("IPv6 stays: %v", err)
@@ -175,7 +202,7 @@ func TestLocateFails(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := m.Locate(ctx, members.Self, 2); !errors.Is(err, context.Canceled) {
+	if _, err := Locate(ctx, []*Socket{m.Socket}, members.Self, 2); !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
 }

@@ -103,13 +103,7 @@ func receives(m *member, members []*member, program []Instruction, want bool) er
 		return err
 	}
 	defer Detach(m)
-	network, address := "tcp", ""
-	if m.Listener != nil {
-		address = m.Listener.Addr().String()
-	} else {
-		network, address = "udp", m.PacketConn.LocalAddr().String()
-	}
-	conn, err := net.Dial(network, address)
+	conn, err := m.dial()
 	if err != nil {
 		return err
 	}

@@ -114,9 +114,6 @@ func (s *Socket) Members(ctx context.Context, diag *sockdiag.Conn) (Members, err
 		return Members{}, err
 	}
 	var m Members
-	sockets = slices.DeleteFunc(sockets, func(other sockdiag.Member) bool {
-		return s.Protocol == unix.IPPROTO_UDP && other.Interface&hidden != 0 // it has left
-	})
 	for _, other := range sockets {
 		if other.Cookie == s.Cookie {
 			m.Self = other
