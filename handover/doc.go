@@ -29,7 +29,8 @@
 // Close keeps packets from finding the socket, by a device that does not exist,
 // before the kernel takes it apart. Where that is refused (SO_BINDTOIFINDEX: a
 // sandbox, or a socket that is bound to a device already, without CAP_NET_RAW) a
-// moment remains in which something can be lost, and a far shorter one for UDP.
+// moment remains in which something can be lost; and a far shorter one for UDP
+// sockets of IPv4 and, on some kernels, IPv6.
 //
 // A Drain that cannot be sure returns an error, and says what to do. It never
 // guesses which socket of the group it stands for: the kernel knows them by

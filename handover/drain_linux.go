@@ -292,8 +292,8 @@ func settled(ctx context.Context, what string, changed func(context.Context) err
 // leave comes before the socket is closed. Errors do not matter: they leave the
 // program as it was, or the moment that Hide takes away.
 //
-// With the program that is left one member gets everything until then. So it comes
-// last, where the socket is still in its group.
+// The program that is left, by which one member gets everything, comes at the very
+// end.
 func (s *state) leave() {
 	s.once.Do(func() { close(s.stop) })
 	s.watch.Wait()
@@ -307,20 +307,14 @@ func (s *state) leave() {
 		return
 	}
 	last := s.together == nil || s.together.leaveProgram(s)
-	tcp := s.self.Protocol == unix.IPPROTO_TCP
-	if tcp {
-		s.hide()
+	hidden := s.self.Hide() == nil
+	if hidden {
+		group.Grace(context.Background())
 	}
 	if last {
 		s.leaveProgram()
 	}
-	if !tcp { // and leaves its group by that
-		s.hide()
-	}
-}
-
-func (s *state) hide() {
-	if s.self.Hide() == nil {
+	if !hidden && s.self.Protocol == unix.IPPROTO_UDP && s.self.Leave() == nil {
 		group.Grace(context.Background())
 	}
 }

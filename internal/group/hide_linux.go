@@ -1,6 +1,11 @@
 package group
 
-import "golang.org/x/sys/unix"
+import (
+	"errors"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+)
 
 // Indices of no device; together with that of the device that a socket was bound
 // to, they still tell which group the socket is of, or was.
@@ -9,25 +14,47 @@ const (
 	left   = 1 << 29
 )
 
-// Hide keeps packets from finding the socket by itself. A socket that is bound to
-// a device matches only what arrives there, and SO_BINDTOIFINDEX takes the index
-// of one that does not exist (sock_bindtoindex_locked, compute_score). It takes
-// CAP_NET_RAW if the socket is bound to a device already.
+// Hide keeps packets from finding the socket by itself, right before it is closed:
+// close removes it from its group first, and from the hash table then
+// (inet_unhash, udp_lib_unhash), and what comes upon it in between finds a socket
+// without a group, takes that, and is lost. The caller waits for a grace period
+// between the two.
 //
-// A TCP listener stays in its group, whose program does not look at that and has
-// to steer away from it still. It is hidden right before it is closed: close
-// removes it from its group first, and from the hash table then (inet_unhash),
-// and what comes upon it in between finds a socket without a group, takes that,
-// and is lost. The caller waits for a grace period between the two.
+// A socket that is bound to a device matches only what arrives there
+// (compute_score), and that can be one that does not exist. The socket stays in its
+// group, whose program does not look at the device and has to steer away from it
+// still.
 //
-// A UDP socket leaves its group by that (udp_lib_rehash); and sends nothing any
-// more, so its application has to be done with it. What has found the socket, and
-// not yet its group, at that very moment is lost.
+// A TCP listener is bound by SO_BINDTOIFINDEX, which takes CAP_NET_RAW if it is
+// bound to a device already. A UDP socket would leave its group by that
+// (udp_lib_rehash), and at that very moment lose what close does. One of AF_INET6
+// is bound by connect to a link-local address, which takes the device from the
+// address and finds that there is no route then (__ip6_datagram_connect); but some
+// kernels let go of the device again (6.12.118 does, 7.3.4 does not). It cannot send
+// any more, so its application has to be done with it. For other UDP sockets, and on
+// those kernels, errors.ErrUnsupported holds.
 func (s *Socket) Hide() error {
-	index := hidden
-	if s.Protocol == unix.IPPROTO_UDP {
-		index = left
+	if s.Protocol == unix.IPPROTO_TCP {
+		return s.bind(hidden)
 	}
+	if s.family != unix.AF_INET6 || s.device != 0 {
+		return fmt.Errorf("hiding a UDP socket of IPv4, or one of a device: %w", errors.ErrUnsupported)
+	}
+	return control(s, func(fd int) error {
+		err := unix.Connect(fd, &unix.SockaddrInet6{Port: 9, ZoneId: hidden, Addr: [16]byte{0xfe, 0x80, 15: 1}})
+		if device, _ := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_BINDTOIFINDEX); device != hidden {
+			return fmt.Errorf("connect binds the socket to no device (%v): %w", err, errors.ErrUnsupported)
+		}
+		return nil
+	})
+}
+
+// Leave takes a UDP socket that cannot be hidden out of its group, and keeps packets
+// from finding it by itself. What has found it, and not yet its group, at that very
+// moment is lost. It cannot send any more.
+func (s *Socket) Leave() error { return s.bind(left) }
+
+func (s *Socket) bind(index int) error {
 	return control(s, func(fd int) error {
 		return unsupported("setsockopt SO_BINDTOIFINDEX",
 			unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_BINDTOIFINDEX, index|int(s.device)))
