@@ -175,7 +175,8 @@ func (pc *PacketConn) Drain(ctx context.Context) error {
 	return nil
 }
 
-// Close closes the socket, as [Listener.Close] does.
+// Close closes the socket, as [Listener.Close] does. One of IPv6 that is drained
+// makes a call of connect, which fails, and by which packets find it no longer.
 func (pc *PacketConn) Close() error {
 	pc.sock.leave()
 	return pc.UDPConn.Close()
