@@ -105,8 +105,12 @@ func askTCP(address string, wait time.Duration) error {
 	return nil
 }
 
-// burst is how many datagrams a client has in flight.
-const burst = 8
+// burst is how many datagrams a client has in flight, and late when an answer
+// passes for lost: slow machines pause for longer than a second.
+const (
+	burst = 8
+	late  = 5 * time.Second
+)
 
 // udp sends a burst and counts the answers.
 func (c *client) udp() error {
@@ -124,7 +128,7 @@ func (c *client) udp() error {
 		}
 		sent++
 	}
-	conn.SetReadDeadline(began.Add(time.Second))
+	conn.SetReadDeadline(began.Add(late))
 	var buf [64]byte
 	for range sent {
 		_, err = conn.Read(buf[:])
