@@ -33,7 +33,11 @@ func setUp(console io.Writer) {
 	mount("devtmpfs", "/dev", "mode=0755")
 	mount("proc", "/proc", "")
 	mount("sysfs", "/sys", "")
-	mount("tmpfs", "/tmp", "mode=1777")
+	if strings.HasPrefix(read("/.run/cwd")+"/", "/tmp/") { // a mount would hide the module
+		check("chmod /tmp", os.Chmod("/tmp", 0o777|os.ModeSticky))
+	} else {
+		mount("tmpfs", "/tmp", "mode=1777")
+	}
 	mount("tmpfs", "/run", "mode=0755")
 	mount("tmpfs", "/dev/shm", "mode=1777")
 	mount("cgroup2", "/sys/fs/cgroup", "")
