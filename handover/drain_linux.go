@@ -92,13 +92,11 @@ func (d *drainer) run(ctx context.Context) error {
 // others returns the members of the group, of which the socket is not the only
 // one.
 func (d *drainer) others(ctx context.Context) (group.Members, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
 	members, err := d.self.Members(ctx, d.diag)
 	if err != nil {
 		return group.Members{}, group.Missing(err)
 	}
-	d.slot.Observe(members.All)
+	d.note(members)
 	if len(members.All) == 1 {
 		return group.Members{}, ErrAlone
 	}
@@ -292,8 +290,8 @@ func settled(ctx context.Context, what string, changed func(context.Context) err
 // leave comes before the socket is closed. Errors do not matter: they leave the
 // program as it was, or the moment that Hide takes away.
 //
-// The program that is left, by which one member gets everything, comes at the very
-// end.
+// By the program that is left one member gets everything until the socket is out of
+// its group. So it comes last.
 func (s *state) leave() {
 	s.once.Do(func() { close(s.stop) })
 	s.watch.Wait()
@@ -333,7 +331,7 @@ func (s *state) leaveProgram() {
 	if err != nil {
 		return
 	}
-	s.slot.Observe(members.All)
+	s.note(members)
 	slot, known := s.slot.Index()
 	if !known {
 		return

@@ -234,6 +234,15 @@ func TestDrainAllMoved(t *testing.T) {
 		t.Fatal(err)
 	}
 	leaves.Close() // b, the last one, moves into its place
+	astray := 0
+	for range 20 {
+		if got, _ := io.ReadAll(connect()); string(got) == "b" {
+			astray++
+		}
+	}
+	if astray == 0 {
+		t.Error("control: what is steered goes where it did before")
+	}
 	serve(a, "a")
 	if err := handover.DrainAll(t.Context(), a, b); err != nil {
 		t.Fatal(err)

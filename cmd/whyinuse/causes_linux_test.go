@@ -222,7 +222,7 @@ func TestPaths(t *testing.T) {
 func TestForbiddenPath(t *testing.T) {
 	testnet.NeedTables(t)
 	testnet.NeedRoot(t)
-	dir, err := os.MkdirTemp("/tmp", "whyinuse") // t.TempDir's parents are closed to others
+	dir, err := os.MkdirTemp("", "whyinuse") // t.TempDir's parents are closed to others
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,11 +12,15 @@ const (
 	// tolerance is in how many rounds what a socket sees may not be what its slot
 	// got: one probe may be late, or another packet dropped.
 	tolerance = 2
+	// most is how many slots there can be. A code keeps less than 15,000 of the
+	// 6e8 that there are from the others, so there are always some left.
+	most = 1 << 14
 )
 
 // codes returns in which rounds each of n slots gets a probe, a bit for each. They
 // are random, so that nothing else follows one of them, and any two differ in so
-// many rounds that what is within the tolerance of one is not of another.
+// many rounds that what is within the tolerance of one is not of another. n is most
+// at most.
 func codes(n int) []uint32 {
 	codes := make([]uint32, 0, n)
 	for len(codes) < n {

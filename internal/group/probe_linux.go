@@ -95,6 +95,9 @@ type probe struct{ round, slot int }
 
 // learn returns the slots by probes to one of targets.
 func (p *prober) learn(ctx context.Context, targets []netip.AddrPort) (slots []int, err error) {
+	if p.n > most {
+		return nil, fmt.Errorf("%w: %d members", ErrNoProbe, p.n)
+	}
 	err = ErrNoProbe
 	for _, settle := range []time.Duration{0, time.Millisecond, 5 * time.Millisecond, 20 * time.Millisecond} {
 		for _, target := range targets {

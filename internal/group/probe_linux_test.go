@@ -186,6 +186,9 @@ func TestLocateFails(t *testing.T) {
 	if slots, err := Locate(t.Context(), []*Socket{m.Socket}, members.Self, 2); !errors.Is(err, ErrNoProbe) {
 		t.Errorf("slots %d, %v, want ErrNoProbe", slots, err)
 	}
+	if slots, err := Locate(t.Context(), []*Socket{m.Socket}, members.Self, most+1); !errors.Is(err, ErrNoProbe) {
+		t.Errorf("%d members: slots %d, %v, want ErrNoProbe", most+1, slots, err)
+	}
 	v4 := open(t, "udp4", "127.0.0.1:9999")
 	if members, err := v4.Members(t.Context(), diag); err != nil {
 		t.Error(err)

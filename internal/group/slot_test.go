@@ -17,7 +17,8 @@ func (a array) leave(i int) array {
 }
 
 // The model is compared with an array through random joins and leaves, of which
-// some are observed. It may say unknown, and must never be wrong.
+// some are observed, and some observed late. It may say unknown, and must never be
+// wrong.
 func TestSlot(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	observations, known, controls := 0, 0, 0
@@ -37,6 +38,7 @@ func TestSlot(t *testing.T) {
 		join()
 		slot := Born(self, before)
 		naive := len(before) // never moves
+		var past []array
 		for range random.IntN(20) {
 			for range random.IntN(4) {
 				if i := random.IntN(len(members)); random.IntN(2) == 0 && len(members) < 8 {
@@ -47,6 +49,10 @@ func TestSlot(t *testing.T) {
 			}
 			seen := slices.Clone(members)
 			random.Shuffle(len(seen), func(i, j int) { seen[i], seen[j] = seen[j], seen[i] })
+			if len(past) > 0 && random.IntN(4) == 0 {
+				slot.Observe(past[random.IntN(len(past))])
+			}
+			past = append(past, seen)
 			slot.Observe(seen)
 			observations++
 			want := slices.Index(members, self)

@@ -18,7 +18,7 @@ json() {
 start() {
 	local bundle=$tmp/bundle capabilities ended=0 set
 	stage "$bundle/rootfs"
-	mkdir -p "$bundle"/rootfs/{proc,sys,tmp,dev,etc,bin} "$tmp/runsc"
+	mkdir -p "$bundle"/rootfs/{proc,sys,test/tmp,dev,etc,bin} "$tmp/runsc"
 	cp "$cache/busybox" "$bundle/rootfs/bin"
 	"$cache/busybox" --list | grep -vx busybox |
 		(cd "$bundle/rootfs/bin" && xargs -I{} ln -s busybox {})
@@ -40,7 +40,7 @@ start() {
 			"process": {
 				"user": {"uid": $uid, "gid": $uid},
 				"args": $(json "/test/${binary##*/}" "$@"),
-				"env": $(json PATH=/bin HOME=/tmp TMPDIR=/tmp "${environment[@]}"),
+				"env": $(json PATH=/bin HOME=/test/tmp TMPDIR=/test/tmp "${environment[@]}"),
 				"cwd": "$PWD",
 				"capabilities": {$(cat "$tmp/sets") "ambient": []}
 			},
@@ -50,7 +50,7 @@ start() {
 				{"destination": "/proc", "type": "proc", "source": "proc"},
 				{"destination": "/sys", "type": "sysfs", "source": "sysfs"},
 				{"destination": "/dev", "type": "tmpfs", "source": "tmpfs"},
-				{"destination": "/tmp", "type": "tmpfs", "source": "tmpfs", "options": ["mode=1777"]}
+				{"destination": "/test/tmp", "type": "tmpfs", "source": "tmpfs", "options": ["mode=1777"]}
 			],
 			"linux": {"namespaces": [
 				{"type": "pid"}, {"type": "network"}, {"type": "ipc"}, {"type": "uts"}, {"type": "mount"}

@@ -44,7 +44,7 @@ func run(console *os.File) int {
 	cwd := read("/.run/cwd")
 	home, user := "/root", "root"
 	if uid != 0 {
-		home, user = "/tmp", "nobody"
+		home, user = temp, "nobody"
 		// Tests may write to their directory.
 		filepath.WalkDir(cwd, func(path string, _ fs.DirEntry, err error) error {
 			if err == nil {
@@ -59,7 +59,7 @@ func run(console *os.File) int {
 	cmd.Dir = cwd
 	cmd.Env = append([]string{
 		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-		"HOME=" + home, "USER=" + user, "TMPDIR=/tmp", "PWD=" + cwd,
+		"HOME=" + home, "USER=" + user, "TMPDIR=" + temp, "PWD=" + cwd,
 	}, list("/.run/env")...)
 	cmd.Stdout, cmd.Stderr = out, out
 	cmd.WaitDelay = 5 * time.Second // for processes that outlive the binary

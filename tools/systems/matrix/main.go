@@ -247,6 +247,9 @@ func (m *matrix) test(system, uid, name, binary, file string) (string, error) {
 	cmd.Dir = filepath.Join(m.root, name)
 	cmd.Stdout, cmd.Stderr = out, out
 	cmd.Env = append(os.Environ(), "RUN_UID="+uid, fmt.Sprintf("RUN_TIMEOUT=%.0f", limit.Seconds()))
+	if *race && os.Getenv("RUN_MEMORY") == "" {
+		cmd.Env = append(cmd.Env, "RUN_MEMORY=4096") // the detector's, of each process
+	}
 	// The other packages' tests leave connections that the next test must not find.
 	shares := name == "handover" || name == "shard" || strings.HasPrefix(name, "examples/") || name == "internal/group"
 	if shares && system != "native" && !strings.HasPrefix(system, "user-") {
