@@ -29,7 +29,7 @@ func TestServers(t *testing.T) {
 
 // testServer replaces a server under load: its graceful stop loses nothing after
 // Drain, and something without it.
-func testServer(t *testing.T, start func(net.Listener) (stop func()), ask func(address string) error) {
+func testServer(t *testing.T, start func(net.Listener) (stop func()), ask askFunc) {
 	answered, lost := replace(t, start, ask, true)
 	t.Logf("with Drain: %d answered, %d lost", answered, lost)
 	if answered == 0 || lost > 0 {
@@ -42,17 +42,36 @@ func testServer(t *testing.T, start func(net.Listener) (stop func()), ask func(a
 	}
 }
 
-// replace replaces a server five times under the load of 32 clients.
-func replace(t *testing.T, start func(net.Listener) (stop func()), ask func(address string) error, drain bool) (answered, lost int64) {
+// An askFunc gets an answer on a connection of its own.
+type askFunc func(address string, dial dialFunc) error
+
+type dialFunc func(ctx context.Context, address string) (net.Conn, error)
+
+// replace replaces a server five times under the load of 32 clients, of which some
+// are in its queue then.
+func replace(t *testing.T, start func(net.Listener) (stop func()), ask askFunc, drain bool) (answered, lost int64) {
 	t.Helper()
 	ln, err := handover.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	address := ln.Addr().String()
-	slow := newSlowListener(ln)
-	stop := start(slow)
+	held := newHeldListener(ln)
+	stop := start(held)
 
+	var holding atomic.Bool
+	queued := make(chan struct{}) // somebody connected since holding
+	dial := func(ctx context.Context, address string) (net.Conn, error) {
+		since := holding.Load()
+		conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", address)
+		if err == nil && since {
+			select {
+			case queued <- struct{}{}:
+			default:
+			}
+		}
+		return conn, err
+	}
 	var ok, failed atomic.Int64
 	var stopped atomic.Bool
 	var clients sync.WaitGroup
@@ -66,7 +85,7 @@ func replace(t *testing.T, start func(net.Listener) (stop func()), ask func(addr
 	for range 32 {
 		clients.Go(func() {
 			for !stopped.Load() {
-				if err := ask(address); err == nil {
+				if err := ask(address, dial); err == nil {
 					ok.Add(1)
 				} else if failed.Add(1) == 1 {
 					t.Log(err)
@@ -82,48 +101,65 @@ func replace(t *testing.T, start func(net.Listener) (stop func()), ask func(addr
 		for range 100 {
 			<-step
 		}
+		held.hold()
+		holding.Store(true)
+		for range 2 { // one may still be accepted
+			<-queued
+		}
+		holding.Store(false)
 		next, err := handover.Listen("tcp", address)
 		if err != nil {
 			t.Fatal(err)
 		}
-		slowNext := newSlowListener(next)
-		stopNext := start(slowNext)
+		heldNext := newHeldListener(next)
+		stopNext := start(heldNext)
 		if drain {
+			held.release()
 			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 			err := ln.Drain(ctx)
 			cancel()
 			if err != nil {
 				t.Fatal(err)
 			}
-			slow.settle()
+			held.settle()
 		}
 		stop()
-		ln, stop, slow = next, stopNext, slowNext
+		ln, stop, held = next, stopNext, heldNext
 	}
 	return // the deferred function sets the results
 }
 
-// A slowListener leaves connections in the queue for a while. It knows which
+// A heldListener leaves connections in the queue while it is held. It knows which
 // connections its server has accepted but not begun to read from: gRPC's
 // GracefulStop closes those unread (handleRawConn), whatever became of the
 // listener. So settle stands between Drain and the stop.
-type slowListener struct {
+type heldListener struct {
 	net.Listener
-	unread sync.WaitGroup
-	ended  chan struct{} // the accept loop has
-	end    func()
-	close  func() error
+	gate    atomic.Pointer[chan struct{}]
+	release func() // closes it
+	unread  sync.WaitGroup
+	ended   chan struct{} // the accept loop has
+	end     func()
+	close   func() error
 }
 
-func newSlowListener(ln net.Listener) *slowListener {
-	l := &slowListener{Listener: ln, ended: make(chan struct{})}
+func newHeldListener(ln net.Listener) *heldListener {
+	l := &heldListener{Listener: ln, ended: make(chan struct{})}
+	l.hold()
+	l.release()
 	l.end = sync.OnceFunc(func() { close(l.ended) })
 	l.close = sync.OnceValue(ln.Close)
 	return l
 }
 
-func (l *slowListener) Accept() (net.Conn, error) {
-	time.Sleep(time.Millisecond)
+func (l *heldListener) hold() {
+	gate := make(chan struct{})
+	l.release = sync.OnceFunc(func() { close(gate) })
+	l.gate.Store(&gate)
+}
+
+func (l *heldListener) Accept() (net.Conn, error) {
+	<-*l.gate.Load()
 	conn, err := l.Listener.Accept()
 	if err != nil {
 		l.end()
@@ -134,10 +170,14 @@ func (l *slowListener) Accept() (net.Conn, error) {
 }
 
 // Close closes the listener once: fasthttp's Shutdown ends early if that fails.
-func (l *slowListener) Close() error { return l.close() }
+func (l *heldListener) Close() error {
+	err := l.close()
+	l.release()
+	return err
+}
 
 // settle closes the listener, and returns when every connection is read from.
-func (l *slowListener) settle() {
+func (l *heldListener) settle() {
 	l.Close()
 	<-l.ended
 	l.unread.Wait()
@@ -166,9 +206,8 @@ func startGRPC(ln net.Listener) (stop func()) {
 	return srv.GracefulStop
 }
 
-// askGRPC makes a call on a connection of its own.
-func askGRPC(address string) error {
-	conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()))
+func askGRPC(address string, dial dialFunc) error {
+	conn, err := grpc.NewClient(address, grpc.WithContextDialer(dial), grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		return err
 	}
@@ -188,10 +227,12 @@ func startFastHTTP(ln net.Listener) (stop func()) {
 	return func() { srv.Shutdown() }
 }
 
-// askHTTP makes a request that net/http's client does not repeat, on a
-// connection of its own.
-func askHTTP(address string) error {
-	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 20 * time.Second}
+// askHTTP makes a request that net/http's client does not repeat.
+func askHTTP(address string, dial dialFunc) error {
+	client := http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{
+		DisableKeepAlives: true,
+		DialContext:       func(ctx context.Context, _, address string) (net.Conn, error) { return dial(ctx, address) },
+	}}
 	response, err := client.Post("http://"+address, "text/plain", io.NopCloser(strings.NewReader("question")))
 	if err != nil {
 		return err

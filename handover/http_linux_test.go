@@ -29,17 +29,26 @@ func serveHTTP(args []string) error {
 	flags := flag.NewFlagSet("serve http", flag.ContinueOnError)
 	secure := flags.Bool("tls", false, "")
 	listeners := flags.Int("listeners", 1, "")
+	hold := flags.Bool("hold", false, "")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	var states atomic.Int64
+	var states, requests atomic.Int64
+	const free = 100 // requests, by which the load is running; with -hold the next last until the listener is drained
+	holding, drained := make(chan struct{}), make(chan struct{})
 	srv := &http.Server{
 		ErrorLog:  log.New(io.Discard, "", 0),
 		ConnState: func(net.Conn, http.ConnState) { states.Add(1) },
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			io.Copy(io.Discard, r.Body)
-			if r.URL.Path == "/slow" {
-				time.Sleep(700 * time.Millisecond)
+			if n := requests.Add(1); *hold && n > free {
+				if n == free+1 {
+					close(holding)
+				}
+				select {
+				case <-drained:
+				case <-r.Context().Done():
+				}
 			}
 			fmt.Fprintln(w, os.Getpid())
 		}),
@@ -78,6 +87,13 @@ func serveHTTP(args []string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), guard)
 	defer cancel()
 	if line == "shutdown\n" {
+		if *hold {
+			<-holding
+			if err := lns[0].Drain(ctx); err != nil {
+				return err
+			}
+			close(drained)
+		}
 		err = h.Shutdown(ctx, lns...)
 	} else {
 		err = srv.Shutdown(ctx)
@@ -101,12 +117,14 @@ func loadHTTP(args []string) error {
 	clients := flags.Int("n", 32/testnet.Slowness(), "")
 	scheme := flags.String("scheme", "http", "")
 	keep := flags.Bool("keep", true, "")
-	path := flags.String("path", "/", "")
+	hold := flags.Bool("hold", false, "the server holds requests, and is left before it ends")
 	two := flags.Bool("http2", false, "")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
 	var ok, lost, slow atomic.Int64
+	ctx, end := context.WithCancel(context.Background())
+	defer end()
 	var stop atomic.Bool
 	var first sync.Once
 	var running sync.WaitGroup
@@ -121,13 +139,20 @@ func loadHTTP(args []string) error {
 			defer transport.CloseIdleConnections()
 			for !stop.Load() {
 				start := time.Now()
-				resp, err := client.Post(*scheme+"://"+addr+*path, "text/plain", strings.NewReader("hello"))
+				request, err := http.NewRequestWithContext(ctx, http.MethodPost, *scheme+"://"+addr, strings.NewReader("hello"))
+				if err != nil {
+					panic(err)
+				}
+				resp, err := client.Do(request)
 				if err == nil {
 					_, err = io.Copy(io.Discard, resp.Body)
 					resp.Body.Close()
 					if *two && resp.ProtoMajor != 2 {
 						err = fmt.Errorf("answered by %s", resp.Proto)
 					}
+				}
+				if ctx.Err() != nil {
+					return
 				}
 				if err != nil {
 					if lost.Add(1) <= 3 {
@@ -144,6 +169,9 @@ func loadHTTP(args []string) error {
 	}
 	io.Copy(io.Discard, os.Stdin)
 	stop.Store(true)
+	if *hold {
+		end()
+	}
 	running.Wait()
 	fmt.Println(ok.Load(), lost.Load(), slow.Load())
 	return nil
@@ -159,7 +187,7 @@ func TestRestartHTTP(t *testing.T) {
 	}{
 		{"keep-alive", "", "", false},
 		{"one request each", "", "-keep=false", false},
-		{"slow requests", "", "-path /slow", true},
+		{"requests that last", "-hold", "-hold", true},
 		{"two listeners", "-listeners 2", "", false},
 		{"TLS", "-tls", "-scheme https", false},
 		{"HTTP2", "-tls", "-scheme https -http2", true},

@@ -36,7 +36,7 @@ func TestMain(m *testing.M) {
 		"behind":       behind,
 		"uptime":       uptime,
 		"scarce close": scarceClose,
-		"scarce":       scarce,
+		"scarce":       exhaust,
 		"serve kind":   serveKind,
 		"stepped":      stepped,
 	})

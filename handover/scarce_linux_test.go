@@ -35,8 +35,19 @@ func limit(n int) error {
 	return unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: uint64(n), Max: highest})
 }
 
+// scarce is closed when there are descriptors again.
+var scarce struct {
+	sync.Mutex
+	ends chan struct{}
+}
+
 // scarcely calls f where this process can have k more descriptors.
 func scarcely(k int, f func() error) error {
+	ends := make(chan struct{})
+	defer close(ends)
+	scarce.Lock()
+	scarce.ends = ends
+	scarce.Unlock()
 	_, free := descriptors()
 	if err := limit(free[k]); err != nil {
 		return err
@@ -46,6 +57,17 @@ func scarcely(k int, f func() error) error {
 		return err
 	}
 	return failed
+}
+
+// plenty returns when there are descriptors again, or done is closed.
+func plenty(done chan struct{}) {
+	scarce.Lock()
+	ends := scarce.ends
+	scarce.Unlock()
+	select {
+	case <-ends:
+	case <-done:
+	}
 }
 
 // A scarceServer is a server of this process, of one of the kinds that there are.
@@ -141,11 +163,12 @@ func serveScarce(ln *handover.Listener, err error) (*scarceServer, error) {
 		return nil, err
 	}
 	var accepting, answering sync.WaitGroup
+	closed := make(chan struct{})
 	accepting.Go(func() {
 		for {
 			conn, err := ln.Accept()
 			if errors.Is(err, unix.EMFILE) {
-				time.Sleep(5 * time.Millisecond) // as package http does
+				plenty(closed)
 				continue
 			}
 			if err != nil {
@@ -156,6 +179,7 @@ func serveScarce(ln *handover.Listener, err error) (*scarceServer, error) {
 	})
 	return &scarceServer{ln.Drain, func() error {
 		err := ln.Close()
+		close(closed)
 		accepting.Wait()
 		answering.Wait()
 		return err
@@ -175,9 +199,9 @@ func others(kind string) (pair [2]*scarceServer, err error) {
 	return pair, nil
 }
 
-// scarce does what its argument says again and again, with one descriptor more
+// exhaust does what its argument says again and again, with one descriptor more
 // each time, until it has had enough of them. It prints how often each step failed.
-func scarce(args []string) error {
+func exhaust(args []string) error {
 	if err := limit(highest); err != nil {
 		return err
 	}
