@@ -17,9 +17,9 @@
 // other hooks there are [Mode.ListenConfig], [Mode.Control] and [Mode.With],
 // which work with a net.ListenConfig and a net.Dialer.
 //
-// [Explain] tells of a failed bind which of these it was, or what else: who
-// holds the port, and what frees it. The command cmd/whyinuse does so for
-// servers in any language.
+// [example.com/reuse/inuse.Explain] reports why a bind failed: which of these it
+// was, or some other cause, who holds the port, and what frees it. The command
+// cmd/whyinuse does the same for servers in any language.
 //
 // Package handover, on top of this one, replaces a server by its successor while
 // both have the port, and loses no connection. Package shard opens several sockets

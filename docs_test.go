@@ -6,6 +6,7 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -51,20 +52,18 @@ func TestDocuments(t *testing.T) {
 	}
 
 	defined := map[string]bool{}
-	for _, pattern := range []string{"*_test.go", "bench/*_test.go", "cmd/*/*_test.go", "handover/*_test.go", "shard/*_test.go", "internal/*/*_test.go", "examples/*/*_test.go"} {
-		files, err := filepath.Glob(pattern)
-		if err != nil {
-			t.Fatal(err)
+	err := filepath.WalkDir(".", func(path string, _ fs.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(path, "_test.go") {
+			return err
 		}
-		for _, file := range files {
-			text, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, m := range regexp.MustCompile(`(?m)^func (\w+)\(`).FindAllSubmatch(text, -1) {
-				defined[string(m[1])] = true
-			}
+		text, err := os.ReadFile(path)
+		for _, m := range regexp.MustCompile(`(?m)^func (\w+)\(`).FindAllSubmatch(text, -1) {
+			defined[string(m[1])] = true
 		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 	for name, document := range named {
 		if !defined[name] {
@@ -73,7 +72,7 @@ func TestDocuments(t *testing.T) {
 	}
 }
 
-// compile compiles blocks of statements, each as a function of ctx.
+// compile compiles blocks: programs, or statements, each as a function of ctx.
 func compile(t *testing.T, blocks map[string]string) (output []byte, err error) {
 	t.Helper()
 	if _, err := exec.LookPath("go"); err != nil {
@@ -89,7 +88,10 @@ func compile(t *testing.T, blocks map[string]string) (output []byte, err error) 
 	args := []string{"build", "-o", os.DevNull, "-overlay", filepath.Join(dir, "overlay.json")}
 	for name, block := range blocks {
 		file := filepath.Join(dir, fmt.Sprintf("block%d.go", len(args)))
-		if err := os.WriteFile(file, []byte(function(t, name, block)), 0o600); err != nil {
+		if !strings.HasPrefix(block, "package ") {
+			block = function(t, name, block)
+		}
+		if err := os.WriteFile(file, []byte(block), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		pkg := fmt.Sprintf("docs/block%d", len(args))
@@ -116,7 +118,7 @@ func function(t *testing.T, name, block string) string {
 		t.Fatal(err)
 	}
 	imports := map[string]bool{}
-	for _, path := range []string{"context", "log", "net", "net/http", "syscall", "example.com/reuse", "example.com/reuse/handover", "example.com/reuse/shard"} {
+	for _, path := range []string{"context", "log", "net", "net/http", "syscall", "example.com/reuse", "example.com/reuse/inuse", "example.com/reuse/handover", "example.com/reuse/shard"} {
 		ast.Inspect(file, func(n ast.Node) bool {
 			if s, ok := n.(*ast.SelectorExpr); ok {
 				if x, ok := s.X.(*ast.Ident); ok && x.Name == filepath.Base(path) {

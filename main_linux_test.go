@@ -16,14 +16,9 @@ import (
 // TestMain also runs the processes that tests start.
 func TestMain(m *testing.M) {
 	testnet.Main(m, map[string]func([]string) error{
-		"blindExplainer": blindExplainer,
-		"exhaust":        exhaust,
-		"boundExplainer": boundExplainer,
-		"explainer":      explainer,
-		"heir":           heir,
-		"holder":         holder,
-		"starter":        starter,
-		"thief":          thief,
+		"exhaust": exhaust,
+		"starter": starter,
+		"thief":   thief,
 	})
 }
 

@@ -20,5 +20,3 @@ func setPort(syscall.RawConn) error { return errors.ErrUnsupported }
 func hasAddr(syscall.RawConn) (bool, error) { return false, errors.ErrUnsupported }
 
 func inUse(error) bool { return false }
-
-func refusalOf(error) refusal { return 0 }

@@ -3,8 +3,6 @@ package reuse
 import (
 	"errors"
 	"syscall"
-
-	"golang.org/x/sys/windows"
 )
 
 // Windows lets a bind pass closing connections by default, and its SO_REUSEADDR
@@ -23,11 +21,3 @@ func hasAddr(syscall.RawConn) (bool, error) { return false, nil }
 
 // inUse decides whether another try with SO_REUSEADDR makes sense.
 func inUse(error) bool { return false }
-
-// refusalOf knows the one refusal that package reuse can explain there.
-func refusalOf(err error) refusal {
-	if errors.Is(err, windows.WSAEADDRNOTAVAIL) {
-		return refusedNotAvailable
-	}
-	return 0
-}

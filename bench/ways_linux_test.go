@@ -10,6 +10,7 @@ import (
 	"syscall"
 
 	"example.com/reuse"
+	"example.com/reuse/inuse"
 	kavu "github.com/kavu/go_reuseport"
 	libp2p "github.com/libp2p/go-reuseport"
 	fasthttp "github.com/valyala/fasthttp/reuseport"
@@ -134,7 +135,7 @@ func explains() []operation {
 		err := error(&net.OpError{Op: "listen", Net: "tcp4", Err: os.NewSyscallError("bind", errno),
 			Addr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 9999}})
 		return operation{network: "explain", name: name, run: func() error {
-			if (reuse.Explain(err) != err) != changes {
+			if (inuse.Explain(err) != err) != changes {
 				return fmt.Errorf("%v is explained, or is not", err)
 			}
 			return nil

@@ -5,7 +5,7 @@ import (
 	"io"
 	"net/netip"
 
-	"example.com/reuse"
+	"example.com/reuse/inuse"
 )
 
 // An object is what -json prints.
@@ -13,7 +13,7 @@ type object struct {
 	Network string      `json:"network"`
 	Address string      `json:"address"`
 	Free    bool        `json:"free"`
-	Cause   reuse.Cause `json:"cause"`
+	Cause   inuse.Cause `json:"cause"`
 	Advice  string      `json:"advice"`
 	Holders []holder    `json:"holders"`
 	Unseen  []string    `json:"unseen"`
@@ -22,7 +22,7 @@ type object struct {
 }
 
 type holder struct {
-	Cause     reuse.Cause `json:"cause"`
+	Cause     inuse.Cause `json:"cause"`
 	Network   string      `json:"network"`
 	Local     string      `json:"local"`
 	Remote    string      `json:"remote"`
@@ -45,20 +45,20 @@ type process struct {
 	Heir    bool   `json:"heir"`
 }
 
-// writeJSON writes r for programs.
-func writeJSON(w io.Writer, t target, r result) error {
+// writeJSON writes e for programs.
+func writeJSON(w io.Writer, t target, e *inuse.Error) error {
 	o := object{
 		Network: t.network,
 		Address: t.address,
-		Free:    r.free(),
-		Cause:   r.Cause,
-		Advice:  r.Advice,
+		Free:    free(e),
+		Cause:   e.Cause,
+		Advice:  e.Advice,
 		Holders: []holder{},
-		Unseen:  append([]string{}, r.Unseen...),
-		Changed: r.Changed,
-		Text:    text(t, r),
+		Unseen:  append([]string{}, e.Unseen...),
+		Changed: e.Changed,
+		Text:    text(t, e),
 	}
-	for _, h := range r.Holders {
+	for _, h := range e.Holders {
 		o.Holders = append(o.Holders, holderOf(h))
 	}
 	encoder := json.NewEncoder(w)
@@ -66,7 +66,7 @@ func writeJSON(w io.Writer, t target, r result) error {
 	return encoder.Encode(o)
 }
 
-func holderOf(h reuse.Holder) holder {
+func holderOf(h inuse.Holder) holder {
 	j := holder{
 		Cause:     h.Cause,
 		Network:   h.Network,
@@ -86,12 +86,12 @@ func holderOf(h reuse.Holder) holder {
 	for _, p := range h.Processes {
 		j.Processes = append(j.Processes, process(p))
 	}
-	if h.OptionsKnown {
+	if h.Options.Known {
 		j.Options = []string{}
-		if h.Options&reuse.Addr != 0 {
+		if h.Options.ReuseAddr {
 			j.Options = append(j.Options, "SO_REUSEADDR")
 		}
-		if h.Options&reuse.Port != 0 {
+		if h.Options.ReusePort {
 			j.Options = append(j.Options, "SO_REUSEPORT")
 		}
 	}

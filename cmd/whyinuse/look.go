@@ -4,24 +4,19 @@ import (
 	"context"
 	"time"
 
-	"example.com/reuse"
+	"example.com/reuse/inuse"
 )
 
-// lookTime bounds one look, as Explain's own bound does.
+// lookTime bounds one look, as inuse.Explain's own bound does.
 const lookTime = time.Second
-
-// A result is what was found out about a target.
-type result struct {
-	*reuse.InUseError
-	reason string // why it cannot be bound, in words
-}
-
-func (r result) free() bool { return r.Cause == reuse.CauseFree }
 
 // look finds out why t cannot be bound, or that it can. It returns an error
 // where the system does not tell.
-func look(ctx context.Context, t target) (result, error) {
+func (t target) look(ctx context.Context) (*inuse.Error, error) {
 	ctx, cancel := context.WithTimeout(ctx, lookTime)
 	defer cancel()
-	return t.look(ctx)
+	return inuse.Check(ctx, t.network, t.addr.String())
 }
+
+// free reports whether the address of e can be bound.
+func free(e *inuse.Error) bool { return e.Cause == inuse.CauseFree }

@@ -26,7 +26,7 @@
 //
 // -json prints one object, with these keys, also where the address is free:
 // network and address as they were understood; free; cause, one of package
-// reuse's, such as "listener"; advice; holders; unseen, a list of what could not
+// inuse's, such as "listener"; advice; holders; unseen, a list of what could not
 // be seen; changed, true if sockets came and went meanwhile; text, which is what
 // is printed without -json. Each of holders has the keys cause, network, local,
 // remote, path, v6_only, state, count, uid (-1: nobody's, or not known), user,
@@ -59,13 +59,15 @@ import (
 	"os"
 	"os/signal"
 	"time"
+
+	"example.com/reuse/inuse"
 )
 
 // The exit codes.
 const (
-	free  = 0
-	inUse = 1
-	wrong = 2
+	exitFree  = 0
+	exitInUse = 1
+	exitWrong = 2
 )
 
 func main() { os.Exit(run(context.Background(), os.Args[1:], os.Stdout, os.Stderr)) }
@@ -85,12 +87,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		flags.PrintDefaults()
 	}
 	if err := flags.Parse(args); err != nil {
-		return wrong // flags has said why
+		return exitWrong // flags has said why
 	}
 	usage := func(problem any) int {
 		fmt.Fprintf(stderr, "whyinuse: %v\n", problem)
 		flags.Usage()
-		return wrong
+		return exitWrong
 	}
 	if *wait < 0 {
 		return usage("-wait is negative")
@@ -100,28 +102,28 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return usage(err)
 	}
 
-	var r result
+	var e *inuse.Error
 	if *wait == 0 {
-		r, err = look(ctx, t)
+		e, err = t.look(ctx)
 	} else {
 		ctx, stop := signal.NotifyContext(ctx, os.Interrupt)
 		defer stop()
-		r, err = waitFor(ctx, t, *wait, time.Second, stderr)
+		e, err = waitFor(ctx, t, *wait, time.Second, stderr)
 	}
 	if err != nil {
 		fmt.Fprintf(stderr, "whyinuse: %v\n", err)
-		return wrong
+		return exitWrong
 	}
 	write := writeText
 	if *asJSON {
 		write = writeJSON
 	}
-	if err := write(stdout, t, r); err != nil {
+	if err := write(stdout, t, e); err != nil {
 		fmt.Fprintf(stderr, "whyinuse: %v\n", err)
-		return wrong
+		return exitWrong
 	}
-	if r.free() {
-		return free
+	if free(e) {
+		return exitFree
 	}
-	return inUse
+	return exitInUse
 }

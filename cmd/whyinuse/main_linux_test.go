@@ -64,7 +64,7 @@ func (o options) config() *net.ListenConfig {
 
 // holderProgram opens a socket: its arguments are network, address, and "none",
 // "addr" or "port". At each line that it reads it does what that says: "close"
-// it, or have an "heir".
+// it, have an "heir", or "rename" itself to what would clear a terminal.
 func holderProgram(args []string) error {
 	sock, err := open(args[0], args[1], map[string]options{"none": none, "addr": addr, "port": port}[args[2]])
 	if err != nil {
@@ -76,6 +76,10 @@ func holderProgram(args []string) error {
 		switch lines.Text() {
 		case "close":
 			sock.Close()
+		case "rename":
+			if err := os.WriteFile("/proc/self/comm", []byte("\x1b[2J\nfree é"), 0); err != nil {
+				return err
+			}
 		case "heir":
 			f, err := sock.(*net.TCPListener).File()
 			if err != nil {
@@ -154,7 +158,7 @@ func parsed(t testing.TB, code int, text string) (o object) {
 	if err := decoder.Decode(&o); err != nil {
 		t.Fatalf("exit code %d, %v: %s", code, err, text)
 	}
-	if o.Free != (o.Cause == "free") || code != map[bool]int{true: free, false: inUse}[o.Free] {
+	if o.Free != (o.Cause == "free") || code != map[bool]int{true: exitFree, false: exitInUse}[o.Free] {
 		t.Errorf("exit code %d with %s", code, text)
 	}
 	if o.Holders == nil || o.Unseen == nil || !strings.HasPrefix(o.Text, o.Network+" "+o.Address+" ") {

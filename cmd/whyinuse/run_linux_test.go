@@ -2,14 +2,12 @@ package main
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"net"
 	"os"
 	"strings"
 	"testing"
 
-	"example.com/reuse"
 	"example.com/reuse/internal/testnet"
 )
 
@@ -25,26 +23,26 @@ func TestExitCode(t *testing.T) {
 		code  int
 		first string // what the first line of the output says
 	}{
-		{[]string{"tcp", "127.0.0.1:0"}, free, "tcp 127.0.0.1:0 is free"},
-		{[]string{ln.Addr().String()}, inUse, "tcp " + ln.Addr().String() + " is in use: "},
-		{[]string{"-wait", "1ms", ln.Addr().String()}, inUse, "waiting: tcp " + ln.Addr().String() + " is in use: "},
-		{[]string{"-wait", "1ms", "tcp", "127.0.0.1:0"}, free, "tcp 127.0.0.1:0 is free"},
-		{nil, wrong, "one address is needed"},
-		{[]string{"tcp", ":9999", "more"}, wrong, "one address is needed"},
-		{[]string{"tcp", ":9999", "-json"}, wrong, "one address is needed"},
-		{[]string{"tcp5", ":9999"}, wrong, "unknown network"},
-		{[]string{"", ":9999"}, wrong, "unknown network"},
-		{[]string{""}, wrong, "empty"},
-		{[]string{"127.0.0.1"}, wrong, "missing port"},
-		{[]string{":99999"}, wrong, "invalid port"},
-		{[]string{"tcp4", "[::1]:9999"}, wrong, "no suitable address"},
-		{[]string{"unix", ""}, wrong, "empty"},
-		{[]string{"unix", "/" + strings.Repeat("x", 107)}, wrong, "at most 107 bytes"},
-		{[]string{"name.invalid:9999"}, wrong, "name.invalid"},
-		{[]string{"-wait", "soon", ":9999"}, wrong, "-wait"},
-		{[]string{"-wait", "-1s", ":9999"}, wrong, "-wait is negative"},
-		{[]string{"-port", "9999"}, wrong, "-port"},
-		{[]string{"-h"}, wrong, "Usage"},
+		{[]string{"tcp", "127.0.0.1:0"}, exitFree, "tcp 127.0.0.1:0 is free"},
+		{[]string{ln.Addr().String()}, exitInUse, "tcp " + ln.Addr().String() + " is in use: "},
+		{[]string{"-wait", "1ms", ln.Addr().String()}, exitInUse, "waiting: tcp " + ln.Addr().String() + " is in use: "},
+		{[]string{"-wait", "1ms", "tcp", "127.0.0.1:0"}, exitFree, "tcp 127.0.0.1:0 is free"},
+		{nil, exitWrong, "one address is needed"},
+		{[]string{"tcp", ":9999", "more"}, exitWrong, "one address is needed"},
+		{[]string{"tcp", ":9999", "-json"}, exitWrong, "one address is needed"},
+		{[]string{"tcp5", ":9999"}, exitWrong, "unknown network"},
+		{[]string{"", ":9999"}, exitWrong, "unknown network"},
+		{[]string{""}, exitWrong, "empty"},
+		{[]string{"127.0.0.1"}, exitWrong, "missing port"},
+		{[]string{":99999"}, exitWrong, "invalid port"},
+		{[]string{"tcp4", "[::1]:9999"}, exitWrong, "no suitable address"},
+		{[]string{"unix", ""}, exitWrong, "empty"},
+		{[]string{"unix", "/" + strings.Repeat("x", 107)}, exitWrong, "at most 107 bytes"},
+		{[]string{"name.invalid:9999"}, exitWrong, "name.invalid"},
+		{[]string{"-wait", "soon", ":9999"}, exitWrong, "-wait"},
+		{[]string{"-wait", "-1s", ":9999"}, exitWrong, "-wait is negative"},
+		{[]string{"-port", "9999"}, exitWrong, "-port"},
+		{[]string{"-h"}, exitWrong, "Usage"},
 	} {
 		p := testnet.Start(t, os.Getuid(), "whyinuse 2>&1", test.args...)
 		code, lines := p.End(t)
@@ -55,7 +53,7 @@ func TestExitCode(t *testing.T) {
 		if code := run(t.Context(), test.args, &stdout, &stderr); code != test.code {
 			t.Errorf("%q: run returns %d, want %d", test.args, code, test.code)
 		}
-		if (stdout.Len() > 0) != (test.code != wrong) || (test.code == wrong) != strings.Contains(stderr.String(), "Usage: ") {
+		if (stdout.Len() > 0) != (test.code != exitWrong) || (test.code == exitWrong) != strings.Contains(stderr.String(), "Usage: ") {
 			t.Errorf("%q: stdout %q, stderr %q", test.args, &stdout, &stderr)
 		}
 	}
@@ -71,10 +69,10 @@ func TestFullDisk(t *testing.T) {
 	defer full.Close()
 	for _, args := range [][]string{{"127.0.0.1:0"}, {"-json", "127.0.0.1:0"}} {
 		var stdout, stderr bytes.Buffer
-		if code := run(t.Context(), args, full, &stderr); code != wrong || stderr.Len() == 0 {
+		if code := run(t.Context(), args, full, &stderr); code != exitWrong || stderr.Len() == 0 {
 			t.Errorf("%q: %d, %q", args, code, &stderr)
 		}
-		if code := run(t.Context(), args, &stdout, &stderr); code != free || stdout.Len() == 0 {
+		if code := run(t.Context(), args, &stdout, &stderr); code != exitFree || stdout.Len() == 0 {
 			t.Errorf("control: %q: %d", args, code)
 		}
 	}
@@ -103,9 +101,12 @@ func TestParse(t *testing.T) {
 // A name with control characters does not reach the terminal.
 func TestPrintable(t *testing.T) {
 	testnet.NeedTables(t)
-	h := reuse.Holder{State: "LISTEN", Processes: []reuse.Process{{PID: 1, Command: "\x1b[2J\nfree é"}}}
-	got := text(target{network: "tcp", address: ":1"}, result{&reuse.InUseError{Err: errors.New("x"), Holders: []reuse.Holder{h}}, "reason"})
-	if !strings.HasPrefix(got, "tcp :1 is in use: reason\n  ?[2J?free é (pid 1)") {
-		t.Errorf("%q", got)
+	testnet.Namespace(t)
+	p := hold(t, os.Getuid(), "tcp4", "127.0.0.1:9999", "none")
+	do(t, p, "rename")
+	o := tellHere(t, "127.0.0.1:9999")
+	want(t, o, "listener", 1, "?[2J?free é (pid ")
+	if command := o.Holders[0].Processes[0].Command; command != "?[2J?free é" {
+		t.Errorf("command %q", command)
 	}
 }

@@ -7,7 +7,7 @@ import (
 	"net/netip"
 	"time"
 
-	"example.com/reuse"
+	"example.com/reuse/inuse"
 )
 
 // waitFor looks at t until it is free, ctx ends, or limit is over, and returns
@@ -16,30 +16,30 @@ import (
 // It looks again when a process that has the address ends, or when its last
 // connection in TIME_WAIT is due. Nothing tells when a process closes a socket
 // and stays, so that it looks again after every tick, too.
-func waitFor(ctx context.Context, t target, limit, tick time.Duration, progress io.Writer) (result, error) {
+func waitFor(ctx context.Context, t target, limit, tick time.Duration, progress io.Writer) (*inuse.Error, error) {
 	deadline := time.Now().Add(limit)
 	shown := ""
 	for {
 		// An interrupt ends the waiting, not the look: it takes a second at most.
-		r, err := look(context.WithoutCancel(ctx), t)
-		if err != nil || r.free() {
-			return r, err
+		e, err := t.look(context.WithoutCancel(ctx))
+		if err != nil || free(e) {
+			return e, err
 		}
-		if now := holdersOf(r); now != shown {
+		if now := holdersOf(e); now != shown {
 			shown = now
-			fmt.Fprintf(progress, "waiting: %s%s\n", headline(t, r), now)
+			fmt.Fprintf(progress, "waiting: %s%s\n", headline(t, e), now)
 		}
 		left := time.Until(deadline)
 		if ctx.Err() != nil || left <= 0 {
-			return r, nil
+			return e, nil
 		}
-		until, known := due(r.Holders)
+		until, known := due(e.Holders)
 		if !known {
 			until = tick
 		}
-		pause(ctx, pids(r.Holders), min(left, max(until, shortest)))
+		pause(ctx, pids(e.Holders), min(left, max(until, shortest)))
 		if ctx.Err() != nil {
-			return r, nil
+			return e, nil
 		}
 	}
 }
@@ -48,11 +48,11 @@ func waitFor(ctx context.Context, t target, limit, tick time.Duration, progress 
 // kernel's timer for them may be late.
 const shortest = 20 * time.Millisecond
 
-// holdersOf returns what of r a line of progress is worth: neither seconds left
+// holdersOf returns what of e a line of progress is worth: neither seconds left
 // nor the number of connections.
-func holdersOf(r result) string {
+func holdersOf(e *inuse.Error) string {
 	s := ""
-	for _, h := range r.Holders {
+	for _, h := range e.Holders {
 		h.Count, h.Expires = 1, 0
 		h.Remote = netip.AddrPort{} // of one of many, another each time
 		s += "; " + h.String()
@@ -63,7 +63,7 @@ func holdersOf(r result) string {
 // due returns when the last of holders is gone by itself. It is known only if
 // all are in TIME_WAIT: nothing but time ends that, while in FIN_WAIT2 the peer
 // may end it sooner.
-func due(holders []reuse.Holder) (d time.Duration, known bool) {
+func due(holders []inuse.Holder) (d time.Duration, known bool) {
 	for _, h := range holders {
 		if h.State != "TIME_WAIT" || h.Expires <= 0 {
 			return 0, false
@@ -74,7 +74,7 @@ func due(holders []reuse.Holder) (d time.Duration, known bool) {
 }
 
 // pids returns the processes that have what is in the way.
-func pids(holders []reuse.Holder) (pids []int) {
+func pids(holders []inuse.Holder) (pids []int) {
 	for _, h := range holders {
 		for _, p := range h.Processes {
 			pids = append(pids, p.PID)

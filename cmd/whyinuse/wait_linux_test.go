@@ -12,8 +12,8 @@ import (
 	"testing"
 	"time"
 
-	"example.com/reuse"
 	"example.com/reuse/internal/testnet"
+	"example.com/reuse/inuse"
 )
 
 // lines calls f at each line of progress, with its number.
@@ -36,7 +36,7 @@ func (w writer) Write(p []byte) (int, error) {
 const never = time.Hour
 
 // await is waitFor, which has to end.
-func await(t testing.TB, address string, limit, tick time.Duration, progress io.Writer) result {
+func await(t testing.TB, address string, limit, tick time.Duration, progress io.Writer) *inuse.Error {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), guard)
 	defer cancel()
@@ -64,11 +64,11 @@ func TestWaitForExit(t *testing.T) {
 		}
 		p.Process.Kill() // not waited for, so that its pid stays
 	}))
-	if !r.free() || told != 1 {
+	if !free(r) || told != 1 {
 		t.Errorf("%v, after %d lines", r, told)
 	}
 	told = 0
-	if r := await(t, "127.0.0.1:9999", never, never, lines(func(n int, _ string) { told = n })); !r.free() || told != 0 {
+	if r := await(t, "127.0.0.1:9999", never, never, lines(func(n int, _ string) { told = n })); !free(r) || told != 0 {
 		t.Errorf("a free port: %v, %d lines", r, told)
 	}
 }
@@ -79,7 +79,7 @@ func TestWaitForClose(t *testing.T) {
 	testnet.Namespace(t)
 	p := hold(t, os.Getuid(), "tcp4", "127.0.0.1:9999", "none")
 	r := await(t, "127.0.0.1:9999", never, time.Millisecond, lines(func(int, string) { do(t, p, "close") }))
-	if !r.free() {
+	if !free(r) {
 		t.Error(r)
 	}
 	do(t, p, "nothing") // it lives
@@ -92,7 +92,7 @@ func TestWaitInVain(t *testing.T) {
 	hold(t, os.Getuid(), "tcp4", "127.0.0.1:9999", "none")
 	told := 0
 	r := await(t, "127.0.0.1:9999", 200*time.Millisecond, time.Millisecond, lines(func(n int, _ string) { told = n }))
-	if r.Cause != reuse.CauseListener || told != 1 {
+	if r.Cause != inuse.CauseListener || told != 1 {
 		t.Errorf("%v, after %d lines", r, told)
 	}
 }
@@ -116,7 +116,7 @@ func TestWaitProgress(t *testing.T) {
 			stays.Process.Kill()
 		}
 	}))
-	if !r.free() || len(told) < 2 || !has(told[0], stays) || !has(told[0], goes) ||
+	if !free(r) || len(told) < 2 || !has(told[0], stays) || !has(told[0], goes) ||
 		!slices.ContainsFunc(told[1:], func(line string) bool { return has(line, stays) && !has(line, goes) }) ||
 		len(slices.Compact(slices.Clone(told))) != len(told) {
 		t.Errorf("%v, after %q", r, told)
@@ -133,9 +133,9 @@ func TestWaitProcess(t *testing.T) {
 		if line := p.Line(t); !strings.HasPrefix(line, "waiting: ") {
 			t.Fatalf("line %q", line)
 		}
-		want, code := "tcp4 127.0.0.1:9999 is free", free
+		want, code := "tcp4 127.0.0.1:9999 is free", exitFree
 		if interrupt {
-			want, code = "tcp4 127.0.0.1:9999 is in use: a live socket has it", inUse
+			want, code = "tcp4 127.0.0.1:9999 is in use: a live socket has it", exitInUse
 			if err := p.Process.Signal(syscall.SIGINT); err != nil {
 				t.Fatal(err)
 			}
@@ -176,7 +176,7 @@ func TestDue(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			r, err := look(t.Context(), to)
+			r, err := to.look(t.Context())
 			if err != nil || len(r.Holders) != 1 {
 				t.Fatal(r, err)
 			}

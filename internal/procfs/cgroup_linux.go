@@ -3,7 +3,7 @@ package procfs
 import (
 	"cmp"
 	"context"
-	"io/fs"
+	iofs "io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -20,29 +20,29 @@ type Cgroup struct {
 // FindCgroup returns the cgroup with the id that sock_diag reports, which is its
 // directory's inode. It is zero if this process does not see it: cgroup2 is
 // not mounted, or the cgroup is outside of the cgroup namespace, or gone.
-func FindCgroup(ctx context.Context, id uint64) Cgroup {
-	root, mount := cgroupMount()
+func (fs FS) FindCgroup(ctx context.Context, id uint64) Cgroup {
+	root, mount := fs.cgroupMount()
 	if id == 0 || mount == "" {
 		return Cgroup{}
 	}
 	var found Cgroup
-	filepath.WalkDir(mount, func(path string, entry fs.DirEntry, err error) error {
+	filepath.WalkDir(mount, func(path string, entry iofs.DirEntry, err error) error {
 		switch {
 		case ctx.Err() != nil:
-			return fs.SkipAll
+			return iofs.SkipAll
 		case err != nil:
-			return fs.SkipDir
+			return iofs.SkipDir
 		case !entry.IsDir():
 			return nil
 		}
 		info, err := os.Lstat(path)
 		if err != nil {
-			return fs.SkipDir
+			return iofs.SkipDir
 		}
 		if info.Sys().(*syscall.Stat_t).Ino == id {
 			below := strings.Trim(path[len(mount):], "/")
 			found = Cgroup{Path: cmp.Or(strings.TrimSuffix(root+"/"+below, "/"), "/"), dir: path}
-			return fs.SkipAll
+			return iofs.SkipAll
 		}
 		return nil
 	})
@@ -70,12 +70,12 @@ func (c Cgroup) Processes() []int {
 
 // cgroupMount returns where cgroup2 is mounted, "" if nowhere, and the cgroup that
 // is there, "" if it is the root.
-func cgroupMount() (root, mount string) {
-	text, err := os.ReadFile("/proc/thread-self/mountinfo")
+func (fs FS) cgroupMount() (root, mount string) {
+	text, err := fs.read("thread-self/mountinfo")
 	if err != nil {
 		return "", ""
 	}
-	return parseCgroupMount(string(text))
+	return parseCgroupMount(text)
 }
 
 // parseCgroupMount reads lines of "id parent major:minor root mount options … -

@@ -14,7 +14,7 @@ import (
 )
 
 func TestCgroup(t *testing.T) {
-	_, mount := cgroupMount()
+	_, mount := proc.cgroupMount()
 	if mount == "" {
 		t.Skip("needs cgroup2")
 	}
@@ -30,7 +30,7 @@ func TestCgroupMount(t *testing.T) {
 	}
 	mountNamespace(t)
 	for {
-		_, mount := cgroupMount()
+		_, mount := proc.cgroupMount()
 		if mount == "" {
 			break
 		}
@@ -38,14 +38,14 @@ func TestCgroupMount(t *testing.T) {
 			t.Fatal(mount, err)
 		}
 	}
-	if c := FindCgroup(t.Context(), 1); c.Path != "" {
+	if c := proc.FindCgroup(t.Context(), 1); c.Path != "" {
 		t.Errorf("without cgroup2: %+v", c)
 	}
 	if err := unix.Mount("none", at, "cgroup2", 0, ""); err != nil {
 		t.Skipf("needs cgroup2: %v", err)
 	}
 	defer unix.Unmount(at, unix.MNT_DETACH)
-	root, mount := cgroupMount()
+	root, mount := proc.cgroupMount()
 	if root != "" || mount != at {
 		t.Fatalf("%q of %q, want %q", root, mount, at)
 	}
@@ -66,16 +66,16 @@ func TestCgroupMount(t *testing.T) {
 	}
 	defer unix.Unmount(there, unix.MNT_DETACH)
 	want := "/" + filepath.Base(part) + "/below"
-	if c := FindCgroup(t.Context(), id); c.Path != want {
+	if c := proc.FindCgroup(t.Context(), id); c.Path != want {
 		t.Errorf("in the whole: %+v, want %s", c, want)
 	}
 	if err := unix.Unmount(at, unix.MNT_DETACH); err != nil {
 		t.Fatal(err)
 	}
-	if c := FindCgroup(t.Context(), id); c.Path != want {
+	if c := proc.FindCgroup(t.Context(), id); c.Path != want {
 		t.Errorf("in the part: %+v, want %s", c, want)
 	}
-	if c := FindCgroup(t.Context(), idOfPart); c.Path != "/"+filepath.Base(part) {
+	if c := proc.FindCgroup(t.Context(), idOfPart); c.Path != "/"+filepath.Base(part) {
 		t.Errorf("the part: %+v", c)
 	}
 	if err := unix.Mount("none", at, "cgroup2", 0, ""); err != nil { // to remove them
@@ -94,13 +94,13 @@ func directory(t testing.TB, path string) uint64 {
 
 func testCgroup(t *testing.T, mount string) {
 	t.Helper()
-	if root := FindCgroup(t.Context(), directory(t, mount)); root.Path != "/" {
+	if root := proc.FindCgroup(t.Context(), directory(t, mount)); root.Path != "/" {
 		t.Errorf("the root is %+v", root)
 	}
-	if none := FindCgroup(t.Context(), 1<<60); none.Path != "" || none.Processes() != nil {
+	if none := proc.FindCgroup(t.Context(), 1<<60); none.Path != "" || none.Processes() != nil {
 		t.Errorf("%+v", none)
 	}
-	if none := FindCgroup(t.Context(), 0); none.Path != "" {
+	if none := proc.FindCgroup(t.Context(), 0); none.Path != "" {
 		t.Errorf("the unknown is %+v", none)
 	}
 	dir := filepath.Join(mount, fmt.Sprintf("procfs test-%d", os.Getpid()))
@@ -109,20 +109,20 @@ func testCgroup(t *testing.T, mount string) {
 	}
 	defer os.Remove(dir)
 	id := directory(t, dir)
-	if c := FindCgroup(t.Context(), id); c.Path != "/"+filepath.Base(dir) || len(c.Processes()) != 0 {
+	if c := proc.FindCgroup(t.Context(), id); c.Path != "/"+filepath.Base(dir) || len(c.Processes()) != 0 {
 		t.Errorf("empty: %+v with processes %v", c, c.Processes())
 	}
 	p, _ := start(t, nil, "waiter")
 	if err := os.WriteFile(filepath.Join(dir, "cgroup.procs"), []byte(strconv.Itoa(p.Process.Pid)), 0); err != nil {
 		t.Skipf("needs to move processes between cgroups: %v", err)
 	}
-	c := FindCgroup(t.Context(), id)
+	c := proc.FindCgroup(t.Context(), id)
 	if c.Path != "/"+filepath.Base(dir) || !slices.Equal(c.Processes(), []int{p.Process.Pid}) {
 		t.Errorf("%+v with processes %v", c, c.Processes())
 	}
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
-	if c := FindCgroup(ended, id); c.Path != "" {
+	if c := proc.FindCgroup(ended, id); c.Path != "" {
 		t.Errorf("with an ended context: %+v", c)
 	}
 	p.Process.Kill()
@@ -130,7 +130,7 @@ func testCgroup(t *testing.T, mount string) {
 	if err := os.Remove(dir); err != nil {
 		t.Error(err)
 	}
-	if c := FindCgroup(t.Context(), id); c.Path != "" || c.Processes() != nil {
+	if c := proc.FindCgroup(t.Context(), id); c.Path != "" || c.Processes() != nil {
 		t.Errorf("removed: %+v", c)
 	}
 }

@@ -13,14 +13,14 @@ import (
 func TestCommand(t *testing.T) {
 	for _, name := range []string{"plain", "with blank", "a) b (c", "15 bytes exactly"[:15], ") S 1 1 1 1", "two\nlines", "end\n"} {
 		p, _ := start(t, nil, "holder", "50", name)
-		if got := Command(p.Process.Pid); got != name {
+		if got := proc.Command(p.Process.Pid); got != name {
 			t.Errorf("%q, want %q", got, name)
 		}
-		if Started(p.Process.Pid) < Started(os.Getpid()) || Started(os.Getpid()) == 0 {
-			t.Errorf("%q started %d, this process %d", name, Started(p.Process.Pid), Started(os.Getpid()))
+		if proc.Started(p.Process.Pid) < proc.Started(os.Getpid()) || proc.Started(os.Getpid()) == 0 {
+			t.Errorf("%q started %d, this process %d", name, proc.Started(p.Process.Pid), proc.Started(os.Getpid()))
 		}
 	}
-	if Started(1<<30) != 0 || Command(1<<30) != "" {
+	if proc.Started(1<<30) != 0 || proc.Command(1<<30) != "" {
 		t.Error("a process that is not there has a name or a start")
 	}
 }
@@ -39,18 +39,18 @@ func TestLongCommand(t *testing.T) {
 		p, _ := start(t, func(cmd *exec.Cmd) { cmd.Path = path }, "waiter")
 		return p.Process.Pid
 	}
-	if got := Command(run(program)); got != long {
+	if got := proc.Command(run(program)); got != long {
 		t.Errorf("%q, want %q", got, long)
 	}
 	// A script's interpreter has another name, as here the link's target.
-	if got, want := Command(run(link)), filepath.Base(link)[:15]; got != want {
+	if got, want := proc.Command(run(link)), filepath.Base(link)[:15]; got != want {
 		t.Errorf("through a link %q, want %q", got, want)
 	}
 	pid := run(program)
 	if err := os.Remove(program); err != nil {
 		t.Fatal(err)
 	}
-	if got := Command(pid); got != long {
+	if got := proc.Command(pid); got != long {
 		t.Errorf("removed: %q, want %q", got, long)
 	}
 }

@@ -16,6 +16,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+const proc = FS("/proc")
+
 func TestMain(m *testing.M) {
 	testnet.Main(m, map[string]func([]string) error{"holder": holder, "waiter": waiter, "seeker": seeker})
 }
@@ -72,9 +74,9 @@ func seeker(args []string) error {
 		return err
 	}
 	wanted := map[uint32]bool{uint32(number): true}
-	owners := FindOwners(context.Background(), wanted, nil)
+	owners := proc.FindOwners(context.Background(), wanted, nil)
 	one := Owners{Found: map[uint32][]Descriptor{}}
-	_, looked := one.look(context.Background(), pid, wanted, true)
+	_, looked := one.look(context.Background(), proc, pid, wanted, true)
 	_, _, options := Options(Descriptor{pid, fd}, uint32(number))
 	fmt.Println("found", len(owners.Found[uint32(number)]), "forbidden", owners.Forbidden > 0, "hidden", owners.Hidden,
 		"look", word(looked), "options", word(options))

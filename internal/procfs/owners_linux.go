@@ -3,7 +3,7 @@ package procfs
 import (
 	"context"
 	"errors"
-	"io/fs"
+	"fmt"
 	"os"
 	"slices"
 	"strconv"
@@ -38,12 +38,12 @@ const firstDescriptors = 64
 // the processes first before all others. It finds every process that has the
 // socket among its first 64 descriptors; and where none has it there and its value
 // is true, all others.
-func FindOwners(ctx context.Context, inodes map[uint32]bool, first []int) Owners {
+func (fs FS) FindOwners(ctx context.Context, inodes map[uint32]bool, first []int) Owners {
 	owners := Owners{Found: map[uint32][]Descriptor{}}
 	if len(inodes) == 0 {
 		return owners
 	}
-	pids, err := processes()
+	pids, err := fs.processes()
 	if err != nil {
 		owners.Err = err
 		return owners
@@ -56,9 +56,9 @@ func FindOwners(ctx context.Context, inodes map[uint32]bool, first []int) Owners
 			owners.Skipped = len(order) - i
 			return owners
 		}
-		more, err := owners.look(ctx, pid, inodes, false)
+		more, err := owners.look(ctx, fs, pid, inodes, false)
 		switch {
-		case errors.Is(err, fs.ErrPermission):
+		case errors.Is(err, os.ErrPermission):
 			owners.Forbidden++
 		case more:
 			long = append(long, pid)
@@ -69,7 +69,7 @@ func FindOwners(ctx context.Context, inodes map[uint32]bool, first []int) Owners
 		if len(missing) == 0 {
 			break
 		}
-		more, _ := owners.look(ctx, pid, missing, true)
+		more, _ := owners.look(ctx, fs, pid, missing, true)
 		if more {
 			owners.Skipped = len(long) - i
 			break
@@ -108,8 +108,8 @@ func (o *Owners) missing(inodes map[uint32]bool) map[uint32]bool {
 
 // look adds descriptors of process pid. It reports whether there are more than
 // it looked at.
-func (o *Owners) look(ctx context.Context, pid int, inodes map[uint32]bool, all bool) (more bool, err error) {
-	dir, err := os.Open(procPath(pid, "fd"))
+func (o *Owners) look(ctx context.Context, fs FS, pid int, inodes map[uint32]bool, all bool) (more bool, err error) {
+	dir, err := os.Open(fs.process(pid, "fd"))
 	if err != nil {
 		return false, err
 	}
@@ -122,7 +122,7 @@ func (o *Owners) look(ctx context.Context, pid int, inodes map[uint32]bool, all 
 		}
 		for _, name := range names {
 			n, err := unix.Readlinkat(int(dir.Fd()), name, buf)
-			if errors.Is(err, fs.ErrPermission) {
+			if errors.Is(err, os.ErrPermission) {
 				// The same user's, with privileges that this one
 				// lacks: its descriptors are listed, no more.
 				return false, err
@@ -159,8 +159,8 @@ func socketInode(link string) (inode uint32, ok bool) {
 }
 
 // processes returns the ids of all processes that procfs lists.
-func processes() ([]int, error) {
-	dir, err := os.Open("/proc")
+func (fs FS) processes() ([]int, error) {
+	dir, err := os.Open(string(fs))
 	if err != nil {
 		return nil, err
 	}
@@ -176,11 +176,7 @@ func processes() ([]int, error) {
 		}
 	}
 	if len(pids) == 0 {
-		return nil, errors.New("/proc lists no process")
+		return nil, fmt.Errorf("%s lists no process", fs)
 	}
 	return pids, nil
-}
-
-func procPath(pid int, name string) string {
-	return "/proc/" + strconv.Itoa(pid) + "/" + name
 }

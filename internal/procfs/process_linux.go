@@ -12,8 +12,8 @@ import (
 
 // Command returns the name of a process's program, without its arguments, which
 // may hold secrets. It is "" if the process has ended.
-func Command(pid int) string {
-	comm, err := os.ReadFile(procPath(pid, "comm"))
+func (fs FS) Command(pid int) string {
+	comm, err := os.ReadFile(fs.process(pid, "comm"))
 	if err != nil {
 		return ""
 	}
@@ -23,7 +23,7 @@ func Command(pid int) string {
 	// a lock of the process's memory, for ever if the process hangs.)
 	const kept = 15
 	if len(name) == kept {
-		file, _ := os.Readlink(procPath(pid, "exe"))
+		file, _ := os.Readlink(fs.process(pid, "exe"))
 		if base := path.Base(file); strings.HasPrefix(base, name) {
 			return strings.TrimSuffix(base, " (deleted)")
 		}
@@ -33,8 +33,8 @@ func Command(pid int) string {
 
 // Started returns when a process started, in clock ticks since boot, or 0 if it
 // has ended.
-func Started(pid int) uint64 {
-	stat, err := os.ReadFile(procPath(pid, "stat"))
+func (fs FS) Started(pid int) uint64 {
+	stat, err := os.ReadFile(fs.process(pid, "stat"))
 	if err != nil {
 		return 0
 	}

@@ -1,0 +1,174 @@
+package inuse_test
+
+import (
+	"net"
+	"net/netip"
+	"os"
+	"testing"
+
+	"example.com/reuse"
+	"example.com/reuse/internal/sockdiag"
+	"example.com/reuse/internal/testnet"
+	"example.com/reuse/inuse"
+	"golang.org/x/sys/unix"
+)
+
+// TestExplainTable explains every refusal among thousands of combinations of a
+// first socket's state, options and address with a second call, its address and
+// its user, and compares the cause with what the test knows it has made.
+func TestExplainTable(t *testing.T) {
+	testnet.NeedTables(t)
+	testnet.NeedRoot(t)
+	tcp := []testnet.Second{
+		{Name: "Addr.Listen", At: testnet.Listening(reuse.Addr.Listen)},
+		{Name: "Port.Listen", At: testnet.Listening(reuse.Port.Listen)},
+		{Name: "no option", At: testnet.Listening(func(network, address string) (net.Listener, error) {
+			config := net.ListenConfig{Control: testnet.NoOption.Control}
+			return config.Listen(t.Context(), network, address)
+		})},
+	}
+	udp := []testnet.Second{
+		{Name: "Addr.ListenPacket", At: testnet.ListeningPacket(reuse.Addr.ListenPacket)},
+		{Name: "Port.ListenPacket", At: testnet.ListeningPacket(reuse.Port.ListenPacket)},
+		{Name: "net.ListenPacket", At: testnet.ListeningPacket(net.ListenPacket)},
+	}
+	for _, test := range []struct {
+		name    string
+		kind    string // of a process that holds it; "" if this one does
+		hold    func(testing.TB, testnet.Place, uint16, testnet.Options) (held testnet.Place)
+		seconds []testnet.Second
+	}{
+		{"LISTEN", "listen", nil, tcp},
+		{"BOUND", "bind", nil, tcp},
+		{"UDP", "udp", nil, udp},
+		{"ESTABLISHED", "", testnet.HoldConnection(testnet.Established), tcp},
+		{"FIN_WAIT1", "", testnet.HoldConnection(testnet.FinWait1), tcp},
+		{"FIN_WAIT2", "", testnet.HoldConnection(testnet.FinWait2), tcp},
+		{"TIME_WAIT", "", testnet.HoldConnection(testnet.TimeWait), tcp},
+		{"CLOSE_WAIT", "", testnet.HoldConnection(testnet.CloseWait), tcp},
+		{"LAST_ACK", "", testnet.HoldConnection(testnet.LastAck), tcp},
+		{"CLOSING", "", testnet.HoldConnection(testnet.Closing), tcp},
+	} {
+		if testing.Short() && test.name != "LISTEN" && test.name != "UDP" && test.name != "TIME_WAIT" {
+			continue
+		}
+		t.Run(test.name, func(t *testing.T) {
+			testnet.Namespace(t)
+			listed := test.name != "BOUND" || listsBound(t)
+			holder := testnet.Start(t, os.Getuid(), "holder")
+			refused, right, changed := 0, 0, 0
+			port := uint16(10000)
+			for _, at := range testnet.FirstPlaces {
+				for _, options := range []testnet.Options{testnet.NoOption, testnet.ReuseAddr, testnet.ReusePort, testnet.ReuseAddr | testnet.ReusePort} {
+					port++
+					if test.kind == "" {
+						test.hold(t, at, port, options)
+					} else {
+						holdMore(t, holder, test.kind, netip.AddrPortFrom(at.Addr, port).String(), at.V6Only(), options)
+					}
+					for _, uid := range []int{0, 65534} {
+						for _, p := range testnet.SecondPlaces {
+							for _, second := range test.seconds {
+								var err, got error
+								testnet.As(t, uid, func() {
+									if err = second.At(p, port); err != nil {
+										got = inuse.ExplainContext(t.Context(), err)
+									}
+								})
+								if err == nil {
+									continue
+								}
+								refused++
+								e, ok := got.(*inuse.Error)
+								want := causeOf(test.name, at, options, p, uid == 0)
+								if test.name == "FIN_WAIT2" && options == testnet.ReusePort {
+									// The kernel keeps some with their user, and
+									// some like those in TIME_WAIT, without.
+									want = inuse.CauseStubborn
+									testnet.As(t, uid, func() {
+										if testnet.Listening(reuse.Port.Listen)(p, port) == nil {
+											want = inuse.CauseLeftover
+										}
+									})
+								}
+								if !listed && want == inuse.CauseLeftover {
+									want = inuse.CauseFree // with SO_REUSEADDR
+								}
+								switch {
+								case ok && e.Changed:
+									changed++
+								case ok && e.Cause == want:
+									right++
+								default:
+									t.Errorf("first at %v with %v, %s at %v as uid %d: want cause %q: %v",
+										at, options, second.Name, p, uid, want, got)
+								}
+							}
+						}
+					}
+				}
+			}
+			t.Logf("%d refusals, %d explained as they are, %d changed meanwhile", refused, right, changed)
+			if refused < 50 {
+				t.Errorf("%d refusals are too few", refused)
+			}
+		})
+	}
+}
+
+// listsBound reports whether the kernel lists sockets that are bound only, as
+// Linux 6.12 does, and 6.1 does not.
+func listsBound(t testing.TB) bool {
+	t.Helper()
+	const port = 9
+	fd, err := testnet.Bind(unix.SOCK_STREAM, netip.MustParseAddrPort("127.0.0.1:9"), false, testnet.NoOption)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	conn, err := sockdiag.Open()
+	if err != nil {
+		return false
+	}
+	defer conn.Close()
+	bound, err := conn.Sockets(t.Context(), sockdiag.Request{
+		Protocol: unix.IPPROTO_TCP, States: sockdiag.Set(sockdiag.Bound), LocalPort: port,
+	})
+	return err == nil && len(bound) == 1
+}
+
+// causeOf returns why a socket in the given state, which root has opened at a
+// testnet.Place with options, refuses one at p.
+func causeOf(state string, at testnet.Place, options testnet.Options, p testnet.Place, sameUser bool) inuse.Cause {
+	switch state {
+	case "LISTEN", "UDP":
+		switch {
+		case options&testnet.ReusePort != 0 && sameUser:
+			return inuse.CauseSharing
+		case !sameUser:
+			return inuse.CauseHidden
+		case family(at) != family(p):
+			return inuse.CauseDualStack
+		}
+		return inuse.CauseListener
+	case "BOUND":
+		switch {
+		case options&testnet.ReuseAddr != 0:
+			return inuse.CauseLeftover
+		case options&testnet.ReusePort != 0 && sameUser:
+			return inuse.CauseSharing
+		}
+		return inuse.CauseBound
+	}
+	if options&testnet.ReuseAddr != 0 || options&testnet.ReusePort != 0 && (sameUser || state == "TIME_WAIT") {
+		return inuse.CauseLeftover
+	}
+	return inuse.CauseStubborn
+}
+
+func family(p testnet.Place) int {
+	if p.Network == "4" {
+		return unix.AF_INET
+	}
+	return unix.AF_INET6
+}
