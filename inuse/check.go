@@ -18,9 +18,10 @@ import (
 // for the address that net.Listen takes. The Cause is [CauseFree], and the Advice
 // empty, if the address can be bound.
 //
-// It takes connections, datagrams and ports from nobody. When ctx ends it reports
-// what it has found so far, but never that an address is free that it has not seen
-// to be.
+// Check takes connections and datagrams from nobody. It binds a TCP port on trial,
+// so for that moment a server that does not set SO_REUSEADDR is refused a free one.
+// When ctx ends Check reports what it has found so far, but never that an address
+// is free that it has not seen to be.
 //
 // Errors:
 //
