@@ -6,8 +6,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
+
+	"example.com/reuse/internal/sockfile"
 )
 
 // explainPath explains why a unix socket's path cannot be bound: a file is there,
@@ -16,32 +17,33 @@ func (a attempt) explainPath(ctx context.Context) *InUseError {
 	if a.refusal != refusedInUse || a.dial {
 		return nil
 	}
-	if hasFile(a.path) {
-		info, err := os.Lstat(a.path)
+	var untold []string // what the probe could not find out
+	if sockfile.IsFile(a.path) {
+		state, err := sockfile.Probe(a.path)
 		switch {
-		case errors.Is(err, fs.ErrNotExist):
+		case state == sockfile.Gone:
 			return a.because(CauseFree, "try again")
-		case err != nil:
-			return nil
-		case info.Mode().Type() != fs.ModeSocket:
+		case state == sockfile.NotSocket:
+			info, err := os.Lstat(a.path)
+			if err != nil {
+				return nil
+			}
 			return a.because(CauseNotSocket, fmt.Sprintf("choose another path, or move away what is there: %v %s", info.Mode(), a.path))
-		}
-		switch err := probe(a.path); {
-		case err == nil && !listed(ctx, a.path):
+		case state == sockfile.Stale && !listed(ctx, a.path):
 			return a.because(CauseStale, "open it with reuse.Listen or reuse.ListenPacket, which replace it, or remove "+a.path)
-		case errors.Is(err, fs.ErrNotExist):
-			return a.because(CauseFree, "try again")
-		case err != nil && err != errNotStale:
+		case errors.Is(err, errors.ErrUnsupported):
+			untold = []string{err.Error()}
+		case state == sockfile.Unknown:
 			e := a.because(CauseHidden, "look again as root")
 			e.Unseen = []string{err.Error()}
 			return e
 		}
 	}
 	holders, unseen := a.pathHolders(ctx)
-	e := &InUseError{Err: a.err, Holders: holders, Unseen: unseen}
+	e := &InUseError{Err: a.err, Holders: holders, Unseen: append(untold, unseen...)}
 	if len(holders) == 0 {
 		e.Cause, e.Advice = CauseHidden, "stop its owner, or choose another path"
-		if !hasFile(a.path) {
+		if !sockfile.IsFile(a.path) {
 			e.Cause, e.Advice = CauseFree, "try again"
 		}
 		return e
