@@ -2,18 +2,10 @@ package reuse
 
 import (
 	"errors"
-	"io/fs"
 	"net"
-	"os"
-	"path/filepath"
-	"runtime"
-	"sync"
-	"sync/atomic"
 	"syscall"
 	"testing"
-	"time"
 
-	"example.com/reuse/internal/testnet"
 	"golang.org/x/sys/unix"
 )
 
@@ -91,95 +83,4 @@ func TestSealedMulticast(t *testing.T) {
 			t.Errorf("%s: SO_REUSEADDR %v, %v, want %v", address, got, err, want)
 		}
 	}
-}
-
-// A file that took the place of the stale one, while that was looked at, stays.
-// Without it the stale one is removed: the control.
-func TestReplacedMeanwhile(t *testing.T) {
-	leave := func(path string) {
-		t.Helper()
-		ln, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
-		if err != nil {
-			t.Fatal(err)
-		}
-		ln.SetUnlinkOnClose(false)
-		ln.Close()
-	}
-	for range 20 {
-		dir := t.TempDir()
-		path := filepath.Join(dir, "socket")
-		leave(path)
-		// Times can be as coarse as a second, and the new file can get the number
-		// of this one.
-		if err := os.Chtimes(path, time.Time{}, time.Now().Add(-time.Second)); err != nil {
-			t.Fatal(err)
-		}
-		watch, err := unix.InotifyInit1(unix.IN_CLOEXEC)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer unix.Close(watch)
-		if _, err := unix.InotifyAddWatch(watch, dir, unix.IN_CREATE); err != nil {
-			t.Fatal(err)
-		}
-		result := make(chan error, 1)
-		go func() { result <- removeStaleFile(path) }()
-		if _, err := unix.Read(watch, make([]byte, 4096)); err != nil { // the lock
-			t.Fatal(err)
-		}
-		os.Remove(path)
-		leave(path)
-		_, locked := os.Lstat(path + ".reuse-lock")
-		err = <-result
-		if errors.Is(err, errors.ErrUnsupported) {
-			t.Skip(err)
-		}
-		if locked != nil {
-			continue // this test was too late
-		}
-		if err != errNotStale {
-			t.Errorf("%v, want errNotStale", err)
-		}
-		if _, err := os.Lstat(path); err != nil {
-			t.Errorf("the new file: %v", err)
-		}
-		if err := removeStaleFile(path); err != nil {
-			t.Error(err)
-		}
-		if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
-			t.Errorf("the control: %v, want that it is gone", err)
-		}
-		return
-	}
-	t.Fatal("too late each time")
-}
-
-// One has the lock at a time, although each removes its file.
-func TestLock(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "lock")
-	var holders, had atomic.Int32
-	var wg sync.WaitGroup
-	for range 64 {
-		wg.Go(func() {
-			for range testnet.Times(300) {
-				unlock, err := lock(path)
-				if err == errNotStale {
-					continue
-				}
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				if n := holders.Add(1); n != 1 {
-					t.Errorf("%d have the lock", n)
-				}
-				runtime.Gosched()
-				had.Add(1)
-				holders.Add(-1)
-				unlock()
-			}
-		})
-	}
-	wg.Wait()
-	t.Logf("locked %d times", had.Load())
 }

@@ -73,8 +73,8 @@ func Check(ctx context.Context, network, address string) (*Error, error) {
 
 // checkPath is Check for unix sockets.
 func (a attempt) checkPath(ctx context.Context) (*Error, error) {
-	if _, err := sockfile.Probe(a.path); errors.Is(err, errors.ErrUnsupported) {
-		return nil, err
+	if !sockfile.Supported {
+		return nil, errors.ErrUnsupported
 	}
 	e := a.explainPath(ctx)
 	if e == nil {

@@ -12,9 +12,10 @@ import (
 // explainPath explains why a unix socket's path cannot be bound: a file is there,
 // or for an abstract address a socket. It returns nil if there is no explanation.
 func (a attempt) explainPath(ctx context.Context) *Error {
-	if a.refusal != refusedInUse || a.dial {
+	if a.refusal != refusedInUse || a.dial || !sockfile.Supported {
 		return nil
 	}
+	var untold []string // what the probe could not find out
 	isFile := sockfile.IsFile(a.path)
 	if isFile {
 		switch state, err := sockfile.Probe(a.path); state {
@@ -29,16 +30,19 @@ func (a attempt) explainPath(ctx context.Context) *Error {
 		case sockfile.Stale:
 			return a.because(CauseStale, "open it with reuse.Listen or reuse.ListenPacket, which replace it, or remove "+a.path)
 		case sockfile.Unknown:
-			if _, absent := os.Lstat(a.path); absent != nil || errors.Is(err, errors.ErrUnsupported) {
+			if _, err := os.Lstat(a.path); err != nil {
 				return nil
 			}
-			e := a.because(CauseHidden, "look again as root")
-			e.Unseen = []string{err.Error()}
-			return e
+			if !errors.Is(err, errors.ErrUnsupported) {
+				e := a.because(CauseHidden, "look again as root")
+				e.Unseen = []string{err.Error()}
+				return e
+			}
+			untold = []string{err.Error()}
 		}
 	}
 	holders, unseen := a.pathHolders(ctx) // path_linux.go, inuse_other.go
-	e := &Error{Err: a.err, Holders: holders, Unseen: unseen}
+	e := &Error{Err: a.err, Holders: holders, Unseen: append(untold, unseen...)}
 	if len(holders) == 0 {
 		e.Cause, e.Advice = CauseHidden, "stop its owner, or choose another path"
 		if !isFile {
