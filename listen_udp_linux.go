@@ -119,8 +119,7 @@ func lockPort(port int, deadline time.Time) (unlock func(), err error) {
 // awaitEnd returns at the deadline, or when the listener at addr is closed. It
 // returns false if there is nobody to wait for.
 func awaitEnd(addr *net.UnixAddr, deadline time.Time) bool {
-	dialer := net.Dialer{Deadline: deadline}
-	conn, err := dialer.Dial("unix", addr.Name)
+	conn, err := net.DialUnix("unix", nil, addr)
 	if err != nil {
 		return false
 	}

@@ -1,6 +1,7 @@
 package reuse_test
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -146,6 +147,9 @@ func TestThief(t *testing.T) {
 			t.Run(owner.name+"/"+options.String(), func(t *testing.T) {
 				if owner.name == "Addr, sealed" && goesByBind(t) {
 					t.Skip("needs a kernel that goes by the options that sockets have now")
+				}
+				if owner.name == "Port" && options&portOption != 0 && goesByBind(t) {
+					t.Skip("needs a kernel that shares a port within one user, which gVisor does not")
 				}
 				const datagrams = 100
 				pc := owner.open(t)
@@ -304,24 +308,123 @@ func together(n int, f func(i int)) {
 	done.Wait()
 }
 
-// oneWins lets two starters bind address at the same time, again and again. Each
-// time one has to get the port.
+// sealing binds as ListenPacket does over somebody's socket, without the lock.
+func sealing(_, address string) (net.PacketConn, error) {
+	config := net.ListenConfig{Control: addrOption.control}
+	pc, err := config.ListenPacket(context.Background(), "udp4", address)
+	if err != nil {
+		return nil, err
+	}
+	c, err := pc.(syscall.Conn).SyscallConn()
+	if err == nil {
+		err = noOption.control("udp4", address, c)
+	}
+	if err != nil {
+		pc.Close()
+		return nil, err
+	}
+	return pc, nil
+}
+
+// winners lets two starters bind address at the same time, and returns how many of
+// them got the port.
+func winners(t testing.TB, listen func(network, address string) (net.PacketConn, error), address string) int {
+	t.Helper()
+	var pcs [2]net.PacketConn
+	var errs [2]error
+	together(2, func(i int) { pcs[i], errs[i] = listen("udp4", address) })
+	won := 0
+	for i, pc := range pcs {
+		if errs[i] == nil {
+			won++
+			pc.Close()
+		} else {
+			wantInUse(t, "the loser", errs[i])
+		}
+	}
+	return won
+}
+
+// oneWins fails the test unless one of two starters gets the port each time.
 func oneWins(t testing.TB, address string, rounds int) {
 	t.Helper()
 	for range rounds {
-		var pcs [2]net.PacketConn
-		var errs [2]error
-		together(2, func(i int) { pcs[i], errs[i] = reuse.ListenPacket("udp4", address) })
-		won := 0
-		for i, pc := range pcs {
-			if pc != nil {
-				won++
-				pc.Close()
-			} else {
-				wantInUse(t, "the loser", errs[i])
+		if won := winners(t, reuse.ListenPacket, address); won != 1 {
+			t.Fatalf("%d of 2 starters got the port", won)
+		}
+	}
+}
+
+// starterUDP is a process that binds its address for each line of its input, and
+// closes the socket at the next one. It prints "won", "lost" or an error, and
+// "closed". With "unlocked" it is a control.
+func starterUDP(args []string) error {
+	listen := reuse.ListenPacket
+	if args[1] == "unlocked" {
+		listen = sealing
+	}
+	lines := bufio.NewScanner(os.Stdin)
+	for lines.Scan() {
+		pc, err := listen("udp4", args[0])
+		switch {
+		case err == nil:
+			fmt.Println("won")
+		case errors.Is(err, unix.EADDRINUSE):
+			fmt.Println("lost")
+		default:
+			fmt.Println(err)
+		}
+		lines.Scan()
+		if err == nil {
+			pc.Close()
+		}
+		fmt.Println("closed")
+	}
+	return lines.Err()
+}
+
+// twoStarters starts two processes, and returns a function that lets both bind
+// address at the same time, and returns how many of them got the port.
+func twoStarters(t testing.TB, address, kind string) func() int {
+	t.Helper()
+	var processes []*testnet.Process
+	for range 2 {
+		processes = append(processes, testnet.Start(t, os.Getuid(), "starterUDP", address, kind))
+	}
+	tell := func() (lines []string) {
+		for _, p := range processes {
+			if _, err := fmt.Fprintln(p.In); err != nil {
+				t.Fatal(err)
 			}
 		}
-		if won != 1 {
+		for _, p := range processes {
+			lines = append(lines, p.Line(t))
+		}
+		return lines
+	}
+	return func() (won int) {
+		for _, line := range tell() {
+			switch line {
+			case "won":
+				won++
+			case "lost":
+			default:
+				t.Fatal("a starter: ", line)
+			}
+		}
+		tell()
+		return won
+	}
+}
+
+// Starters can also be processes.
+func TestStarterProcessesUDP(t *testing.T) {
+	if goesByBind(t) {
+		t.Skip("needs a kernel that goes by the options that sockets have now")
+	}
+	start := twoStarters(t, holdUDP(t, "127.0.0.1:0").LocalAddr().String(), "")
+	for range 50 {
+		if won := start(); won != 1 {
 			t.Fatalf("%d of 2 starters got the port", won)
 		}
 	}

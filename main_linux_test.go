@@ -26,6 +26,7 @@ func TestMain(m *testing.M) {
 		"holder":         holder,
 		"ignored":        ignored,
 		"sandboxed":      sandboxed,
+		"starterUDP":     starterUDP,
 		"starter":        starter,
 		"thief":          thief,
 	})

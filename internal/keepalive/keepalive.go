@@ -22,15 +22,15 @@ func Listen(ctx context.Context, config net.ListenConfig, network, address strin
 	if !Inherited() || !strings.HasPrefix(network, "tcp") {
 		return config.Listen(ctx, network, address)
 	}
-	return listen(ctx, config, network, address, set) // set: keepalive_linux.go
+	return listen(ctx, &config, network, address, set) // set: keepalive_linux.go
 }
 
-// listen is Listen with the options that set sets.
-func listen(ctx context.Context, config net.ListenConfig, network, address string, set func(fd uintptr) error) (net.Listener, error) {
+// listen is Listen with the options that set sets. It changes config.
+func listen(ctx context.Context, config *net.ListenConfig, network, address string, set func(fd uintptr) error) (net.Listener, error) {
+	next := config.Control
 	var refused error
-	holding := config
-	holding.KeepAlive = -1
-	holding.Control = func(network, address string, c syscall.RawConn) error {
+	config.KeepAlive = -1
+	config.Control = func(network, address string, c syscall.RawConn) error {
 		// Package net tries plain TCP where a Multipath TCP listener fails. It
 		// is not to get one because of this: so the second call fails, too.
 		if refused != nil {
@@ -39,13 +39,14 @@ func listen(ctx context.Context, config net.ListenConfig, network, address strin
 		if err := c.Control(func(fd uintptr) { refused = set(fd) }); err != nil {
 			return err
 		}
-		if refused != nil || config.Control == nil {
+		if refused != nil || next == nil {
 			return refused
 		}
-		return config.Control(network, address, c)
+		return next(network, address, c)
 	}
-	ln, err := holding.Listen(ctx, network, address)
+	ln, err := config.Listen(ctx, network, address)
 	if refused != nil {
+		config.KeepAlive, config.Control = 0, next
 		return config.Listen(ctx, network, address)
 	}
 	return ln, err

@@ -28,7 +28,7 @@ func TestRefused(t *testing.T) {
 			set = func(uintptr) error { return unix.EOPNOTSUPP }
 		}
 		config := net.ListenConfig{Control: func(string, string, syscall.RawConn) error { calls++; return nil }}
-		ln, err := listen(context.Background(), config, "tcp", "127.0.0.1:0", set)
+		ln, err := listen(context.Background(), &config, "tcp", "127.0.0.1:0", set)
 		if err != nil {
 			t.Fatal(err)
 		}
