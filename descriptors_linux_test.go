@@ -22,8 +22,9 @@ import (
 
 // No child process gets a socket, whenever it is started. The control is a
 // socket without SOCK_CLOEXEC.
-func TestCloseOnExec(t *testing.T) {
-	children := testnet.Times(1000)
+func TestCloseOnExec(t *testing.T) { closeOnExec(t, 40) }
+
+func closeOnExec(t *testing.T, children int) {
 	stop := make(chan struct{})
 	var listeners sync.WaitGroup
 	for _, m := range modes {
@@ -92,8 +93,9 @@ func inheritedSockets(t testing.TB) (sockets []string) {
 var errHook = errors.New("hook")
 
 // Calls that fail leave nothing behind.
-func TestLeak(t *testing.T) {
-	failures := testnet.Times(10000)
+func TestLeak(t *testing.T) { leaks(t, 1000) }
+
+func leaks(t *testing.T, failures int) {
 	t.Chdir(t.TempDir())
 	holder, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -227,8 +229,10 @@ func exhaust(args []string) error {
 	return first.Close()
 }
 
-func TestLeakExhausted(t *testing.T) {
-	p := testnet.Start(t, os.Getuid(), "exhaust", strconv.Itoa(testnet.Times(10000)))
+func TestLeakExhausted(t *testing.T) { leaksExhausted(t, 1000) }
+
+func leaksExhausted(t *testing.T, failures int) {
+	p := testnet.Start(t, os.Getuid(), "exhaust", strconv.Itoa(failures))
 	if got := p.Line(t); got != "nothing leaked" {
 		t.Errorf("the process says %q", got)
 	}

@@ -41,6 +41,7 @@
 //	                   Addr, TCP        Port                          stale unix socket file
 //	Linux              SO_REUSEADDR     SO_REUSEPORT, spreads load    replaced
 //	FreeBSD            SO_REUSEADDR     SO_REUSEPORT_LB, spreads load replaced
+//	                                    but at ":9999" and "[::]:9999"
 //	DragonFly          SO_REUSEADDR     SO_REUSEPORT, spreads load    replaced
 //	macOS, NetBSD,     SO_REUSEADDR     SO_REUSEPORT, does not        replaced
 //	OpenBSD
@@ -49,8 +50,16 @@
 //	Windows            needs nothing    errors.ErrUnsupported         as package net
 //	Plan 9, js, wasip1 errors.ErrUnsupported
 //
-// "Spreads load" is what [Balances] reports. Linux is tested; the others are
-// built and vetted, and rest on their systems' documentation.
+// "Spreads load" is what [Balances] reports for an address. On FreeBSD a socket that
+// takes both IPv4 and IPv6 gets no share: open "tcp4" and "tcp6" apart. In a jail
+// that is so for every socket up to FreeBSD 13, and on DragonFly.
+//
+// On UDP, Addr differs from package net on Linux only: it binds over sockets that
+// have SO_REUSEADDR ([Mode.ListenPacket]).
+//
+// Linux is tested. What is said of Port on FreeBSD and NetBSD was measured with the
+// network stacks of FreeBSD 13 and NetBSD 7.99 in user space. The rest is from the
+// systems' documentation and sources, and the code is built and vetted for them.
 //
 // # Errors
 //

@@ -70,10 +70,7 @@ func TestAdjustFails(t *testing.T) {
 // which it gets only if the first was refused by somebody who has gone since.
 func TestSealedMulticast(t *testing.T) {
 	for address, want := range map[string]bool{"224.0.0.1:0": true, "127.0.0.1:0": false} {
-		pc, err := Addr.listenSealed("udp", address)
-		if !want && errors.Is(err, errors.ErrUnsupported) {
-			continue // TestSealed tells where
-		}
+		pc, err := Addr.bindSealed("udp", address)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -81,6 +78,63 @@ func TestSealedMulticast(t *testing.T) {
 		c := rawConn(t, pc)
 		if got, err := hasAddr(c); got != want || err != nil {
 			t.Errorf("%s: SO_REUSEADDR %v, %v, want %v", address, got, err, want)
+		}
+	}
+}
+
+// The spellings of a wildcard address are those for which package net opens one
+// socket for both versions of IP, as its SO_DOMAIN and IPV6_V6ONLY show.
+func TestIsDual(t *testing.T) {
+	ln, err := net.Listen("tcp6", "[::1]:0")
+	if err != nil {
+		t.Skip("needs IPv6: ", err)
+	}
+	ln.Close()
+	for _, network := range []string{"tcp", "tcp4", "tcp6", "udp", "udp4", "udp6"} {
+		for _, host := range []string{"", "::", "0.0.0.0", "0:0:0:0:0:0:0:0", "::ffff:0.0.0.0", "::%lo",
+			"127.0.0.1", "127.0.0.2", "::1", "::ffff:127.0.0.1", "localhost"} {
+			address := net.JoinHostPort(host, "0")
+			var sock syscall.Conn
+			var addr net.Addr
+			if network[0] == 't' {
+				ln, err := net.Listen(network, address)
+				if err != nil {
+					continue // the address is of the other version
+				}
+				defer ln.Close()
+				sock, addr = ln.(*net.TCPListener), ln.Addr()
+			} else {
+				pc, err := net.ListenPacket(network, address)
+				if err != nil {
+					continue
+				}
+				defer pc.Close()
+				sock, addr = pc.(*net.UDPConn), pc.LocalAddr()
+			}
+			c, err := sock.SyscallConn()
+			if err != nil {
+				t.Fatal(err)
+			}
+			var domain, only int
+			var failed error
+			err = c.Control(func(fd uintptr) {
+				if domain, failed = unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_DOMAIN); domain == unix.AF_INET6 {
+					only, failed = unix.GetsockoptInt(int(fd), unix.IPPROTO_IPV6, unix.IPV6_V6ONLY)
+				}
+			})
+			if err := errors.Join(err, failed); err != nil {
+				t.Fatal(err)
+			}
+			host, _, _ := net.SplitHostPort(addr.String())
+			want := domain == unix.AF_INET6 && only == 0 && net.ParseIP(host).IsUnspecified()
+			if got := isDual(network, address); got != want {
+				t.Errorf("isDual(%q, %q) = %v, want %v", network, address, got, want)
+			}
+		}
+	}
+	for _, address := range []string{"", ":", "0.0.0.0", "[::]"} {
+		if got, want := isDual("tcp", address), address == ":"; got != want {
+			t.Errorf("isDual(tcp, %q) = %v", address, got)
 		}
 	}
 }

@@ -1,10 +1,12 @@
 package reuse_test
 
 import (
+	"encoding/binary"
 	"errors"
 	"net"
 	"net/netip"
 	"os"
+	"runtime"
 	"strconv"
 	"syscall"
 	"testing"
@@ -16,9 +18,12 @@ import (
 // TestMain also runs the processes that tests start.
 func TestMain(m *testing.M) {
 	testnet.Main(m, map[string]func([]string) error{
-		"exhaust": exhaust,
-		"starter": starter,
-		"thief":   thief,
+		"exhaust":    exhaust,
+		"ignored":    ignored,
+		"sandboxed":  sandboxed,
+		"starter":    starter,
+		"starterUDP": starterUDP,
+		"thief":      thief,
 	})
 }
 
@@ -124,4 +129,21 @@ func refused(t testing.TB, addr net.Addr) {
 	if err != unix.EADDRINUSE {
 		t.Errorf("without an option %v is not in use: %v", addr, err)
 	}
+}
+
+// needArguments skips the test where a seccomp filter does not see the arguments of
+// socket and setsockopt, since Go calls them by socketcall.
+func needArguments(t testing.TB) {
+	t.Helper()
+	if runtime.GOARCH == "386" || runtime.GOARCH == "s390x" {
+		t.Skip("needs system calls socket and setsockopt")
+	}
+}
+
+// lowWord is where in an argument of a system call its lower half is.
+func lowWord() uint32 {
+	if binary.NativeEndian.Uint16([]byte{0, 1}) == 1 {
+		return 4
+	}
+	return 0
 }

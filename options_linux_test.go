@@ -3,13 +3,16 @@ package reuse_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
+	"os"
 	"strings"
 	"syscall"
 	"testing"
 
 	"example.com/reuse"
+	"example.com/reuse/internal/testnet"
 	"golang.org/x/sys/unix"
 )
 
@@ -160,9 +163,7 @@ func TestSealed(t *testing.T) {
 			}
 			pc, err := test.mode.ListenPacket("udp", address)
 			if test.want != addrOption && goesByBind(t) {
-				if !errors.Is(err, errors.ErrUnsupported) {
-					t.Errorf("%v, want errors.ErrUnsupported", err)
-				}
+				wantInUse(t, "where options count that a socket had at its bind", err)
 				return
 			}
 			if err != nil {
@@ -184,5 +185,69 @@ func TestSealed(t *testing.T) {
 				third.Close()
 			}
 		})
+	}
+}
+
+// ignored is a process whose kernel takes an option and does nothing, that of its
+// first argument. It prints the errors of the second argument's mode.
+func ignored(args []string) error {
+	option := map[string]uint32{"SO_REUSEADDR": unix.SO_REUSEADDR, "SO_REUSEPORT": unix.SO_REUSEPORT, "none": 1 << 31}[args[0]]
+	_, err := testnet.Seccomp(0, []unix.SockFilter{
+		{Code: 0x20, K: 0}, // the number of the system call
+		{Code: 0x15, K: unix.SYS_SETSOCKOPT, Jf: 5},
+		{Code: 0x20, K: 24 + lowWord()}, // its second argument
+		{Code: 0x15, K: unix.SOL_SOCKET, Jf: 3},
+		{Code: 0x20, K: 32 + lowWord()}, // its third
+		{Code: 0x15, K: option, Jf: 1},
+		{Code: 0x06, K: unix.SECCOMP_RET_ERRNO}, // no error
+		{Code: 0x06, K: unix.SECCOMP_RET_ALLOW},
+	})
+	if err != nil {
+		return err
+	}
+	m := map[string]reuse.Mode{"Addr": reuse.Addr, "Port": reuse.Port}[args[1]]
+	for _, open := range []func() (io.Closer, error){
+		func() (io.Closer, error) { return m.Listen("tcp", "127.0.0.1:0") },
+		func() (io.Closer, error) { return m.ListenPacket("udp", "127.0.0.1:0") },
+		func() (io.Closer, error) { return m.ListenPacket("udp", "127.0.0.1:"+ownPort()) },
+		func() (io.Closer, error) {
+			return m.ListenConfig().ListenPacket(context.Background(), "udp", "127.0.0.1:0")
+		},
+		func() (io.Closer, error) {
+			dialer := net.Dialer{LocalAddr: &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)}, Control: m.Control}
+			return dialer.Dial("udp", "127.0.0.1:9")
+		},
+	} {
+		sock, err := open()
+		if err == nil {
+			sock.Close()
+		}
+		switch {
+		case err == nil:
+			fmt.Print("opened ")
+		case errors.Is(err, errors.ErrUnsupported) && strings.Contains(err.Error(), "setsockopt "+args[0]):
+			fmt.Print("unsupported ")
+		default:
+			fmt.Print(err)
+		}
+	}
+	fmt.Println()
+	return nil
+}
+
+// An option that the kernel takes and ignores is unsupported, wherever it is set by
+// this package. Package net sets SO_REUSEADDR for a listener.
+func TestIgnoredOption(t *testing.T) {
+	needArguments(t)
+	for _, test := range []struct{ option, mode, want string }{
+		{"SO_REUSEPORT", "Port", "unsupported unsupported unsupported unsupported unsupported "},
+		{"SO_REUSEADDR", "Addr", "opened opened opened unsupported unsupported "},
+		{"SO_REUSEPORT", "Addr", "opened opened opened opened opened "},
+		{"none", "Port", "opened opened opened opened opened "}, // the control
+	} {
+		p := testnet.Start(t, os.Getuid(), "ignored", test.option, test.mode)
+		if got := p.Line(t); got != test.want {
+			t.Errorf("%s ignored, %s: %q, want %q", test.option, test.mode, got, test.want)
+		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"slices"
 	"strings"
 	"syscall"
@@ -80,10 +81,40 @@ func (m Mode) String() string {
 }
 
 // Balances reports whether the kernel spreads connections and datagrams over
-// sockets that share a port through [Port]: on Linux (3.9), FreeBSD (12) and
-// DragonFly (3.6). Elsewhere one of the sockets can get them all, or Port is not
-// supported.
-func Balances() bool { return balances }
+// sockets that Port.Listen or Port.ListenPacket opens at address. Where it does
+// not, one of the sockets can get them all, or Port is not supported.
+//
+// The networks are "tcp", "tcp4", "tcp6", "udp", "udp4" and "udp6". Linux (3.9)
+// spreads them at every address, and so does DragonFly (3.6), but not in a jail.
+// FreeBSD (12) does so unless the socket takes both versions of IP, and up to
+// FreeBSD 13 not in a jail. A socket takes both if the network is "tcp" or "udp" and
+// the host is empty, "0.0.0.0" or "::", as in ":9999". Open "tcp4" and "tcp6" apart
+// there.
+func Balances(network, address string) bool {
+	switch network {
+	case "tcp", "tcp4", "tcp6", "udp", "udp4", "udp6":
+		return balances(isDual(network, address)) // reuse_linux.go, reuse_freebsd.go, reuse_dragonfly.go, others
+	}
+	return false
+}
+
+// isDual reports whether package net opens one socket for both versions of IP, if
+// the system has both and lets a socket take both: at a wildcard address, in any of
+// its spellings. It looks no name up.
+func isDual(network, address string) bool {
+	if network != "tcp" && network != "udp" {
+		return false
+	}
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return false
+	}
+	if host == "" {
+		return true
+	}
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.Unmap().WithZone("").IsUnspecified()
+}
 
 // Listen is net.Listen with the options of m, for the networks "tcp", "tcp4",
 // "tcp6", "unix" and "unixpacket". The listener is a *net.TCPListener or a
@@ -108,7 +139,7 @@ func Balances() bool { return balances }
 // is errors.ErrUnsupported.
 func (m Mode) Listen(network, address string) (net.Listener, error) {
 	if err := m.check(network); err != nil {
-		return nil, &net.OpError{Op: "listen", Net: network, Err: err}
+		return nil, &net.OpError{Op: "listen", Net: network, Addr: literal(network, address), Err: err}
 	}
 	var config net.ListenConfig
 	if m&Port != 0 {
@@ -137,23 +168,33 @@ func (m Mode) Listen(network, address string) (net.Listener, error) {
 // UDP leaves nothing behind when it is closed, so SO_REUSEADDR helps only
 // against live sockets that have it too; and while a socket has it, any process
 // of any user can bind the same port and get all its datagrams (Linux). So Addr
-// binds as package net does, without it. Only if that is refused it binds with
-// SO_REUSEADDR, and takes the option away from the socket at once. Either way
-// nobody can bind on top of it later; where the kernel goes by what a socket had
-// at its bind (gVisor), the error is errors.ErrUnsupported instead. A socket that
-// was there before stays, though, and can get the datagrams back by connecting:
-// Addr is no protection against who held the port first. Multicast addresses keep
-// SO_REUSEADDR, as with package net: there every socket gets its copy.
+// binds as package net does, without it. On Linux, if that is refused, it binds with
+// SO_REUSEADDR and takes the option away from the socket at once. Nobody can bind
+// on top of it later. This has limits:
+//
+//   - Between these two calls a process that sets SO_REUSEADDR by itself can bind
+//     the port, too. Others that use ListenPacket cannot: of several that start
+//     at the same time one gets the port. They wait for each other, for a second at
+//     most, by an abstract unix socket, "@reuse-udp-" and the port. Where that
+//     cannot be had, the error is EADDRINUSE and says so.
+//   - A socket that was there before stays, and can get the datagrams back by
+//     connecting. Addr is no protection against who held the port first.
+//   - On other systems, gVisor among them, the error of the first bind stands.
+//
+// Multicast addresses keep SO_REUSEADDR, as with package net: there every socket
+// gets its copy.
 //
 // With Port, sockets of the same user that have it share the port; it sets
-// SO_REUSEPORT alone, which on Linux keeps other users out.
+// SO_REUSEPORT alone, which on Linux keeps other users out. On Linux port 0 is a
+// port that no other socket has. Elsewhere it can be one that other sockets with
+// the option have, because there the option counts only if it is set before bind.
 //
 // unixgram: a stale socket file is replaced with Addr, as in [Mode.Listen].
 // ip: Addr sets SO_REUSEADDR, which raw sockets have on Linux from the start. For
 // both, Port is errors.ErrUnsupported.
 func (m Mode) ListenPacket(network, address string) (net.PacketConn, error) {
 	if err := m.check(network); err != nil {
-		return nil, &net.OpError{Op: "listen", Net: network, Err: err}
+		return nil, &net.OpError{Op: "listen", Net: network, Addr: literal(network, address), Err: err}
 	}
 	if strings.HasPrefix(network, "udp") {
 		return m.listenUDP(network, address)
@@ -216,7 +257,7 @@ func (m Mode) Control(network, address string, c syscall.RawConn) error {
 		return nil
 	}
 	if m&Port != 0 {
-		if err := setPort(c); err != nil {
+		if err := setPort(c); err != nil { // reuse_unix.go, reuse_windows.go, reuse_other.go
 			return err
 		}
 		if strings.HasPrefix(network, "tcp") {
@@ -224,7 +265,7 @@ func (m Mode) Control(network, address string, c syscall.RawConn) error {
 		}
 	}
 	if m&Addr != 0 {
-		return setAddr(c, true)
+		return setAddr(c) // reuse_unix.go, reuse_windows.go, reuse_other.go
 	}
 	return nil
 }
@@ -249,10 +290,24 @@ func (m Mode) With(next ...ControlFunc) ControlFunc {
 // to refuse.
 func (m Mode) check(network string) error {
 	switch {
-	case m&^supported != 0:
+	case m&^supported != 0: // reuse_linux.go, reuse_bsd.go, reuse_windows.go, others
 		return fmt.Errorf("reuse mode %v on this system: %w", m&^supported, errors.ErrUnsupported)
 	case m&Port != 0 && (strings.HasPrefix(network, "unix") || strings.HasPrefix(network, "ip")):
 		return fmt.Errorf("reuse mode Port on network %s: %w", network, errors.ErrUnsupported)
 	}
 	return nil
 }
+
+// literal returns an address as the caller wrote it, for an error that comes
+// before names are looked up.
+func literal(network, address string) net.Addr {
+	if strings.HasPrefix(network, "unix") {
+		return &net.UnixAddr{Name: address, Net: network}
+	}
+	return literalAddr{network, address}
+}
+
+type literalAddr struct{ network, address string }
+
+func (a literalAddr) Network() string { return a.network }
+func (a literalAddr) String() string  { return a.address }

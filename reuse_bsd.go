@@ -1,19 +1,16 @@
-//go:build aix || darwin || dragonfly || netbsd || openbsd
+//go:build darwin || netbsd || openbsd
 
 package reuse
 
-import (
-	"runtime"
+import "golang.org/x/sys/unix"
 
-	"golang.org/x/sys/unix"
-)
-
-// 4.4BSD's SO_REUSEPORT shares the port but gives all connections to one of the
-// sockets. DragonFly spreads them, and AIX from 7.2.5 on.
 const (
 	supported = Addr | Port
-	balances  = runtime.GOOS == "dragonfly"
 
 	portOption = unix.SO_REUSEPORT
 	portName   = "SO_REUSEPORT"
 )
+
+// balances is false: 4.4BSD's SO_REUSEPORT shares the port, and gives all
+// connections to one of the sockets.
+func balances(dual bool) bool { return false }

@@ -8,15 +8,12 @@ import (
 )
 
 // Plan 9, js and wasip1 have no socket options; package net ignores hooks there.
-const (
-	supported = Mode(0)
-	balances  = false
-)
+const supported = Mode(0)
 
-func setAddr(syscall.RawConn, bool) error { return errors.ErrUnsupported }
+func balances(dual bool) bool { return false }
+
+func setAddr(syscall.RawConn) error { return errors.ErrUnsupported }
 
 func setPort(syscall.RawConn) error { return errors.ErrUnsupported }
-
-func hasAddr(syscall.RawConn) (bool, error) { return false, errors.ErrUnsupported }
 
 func inUse(error) bool { return false }

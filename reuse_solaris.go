@@ -4,8 +4,9 @@ package reuse
 // unix does not.
 const (
 	supported = Addr
-	balances  = false
 
 	portOption = -1 // not reached: Mode.check refuses Port
 	portName   = "SO_REUSEPORT"
 )
+
+func balances(dual bool) bool { return false }

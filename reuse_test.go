@@ -2,6 +2,7 @@ package reuse_test
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"runtime"
@@ -147,6 +148,9 @@ func TestUnsupported(t *testing.T) {
 			if i < 2 && (!errors.As(err, &op) || op.Op != "listen" || op.Net != test.network) {
 				t.Errorf("%v on %s, call %d: %#v is not package net's error", test.mode, test.network, i, err)
 			}
+			if want := "listen " + test.network + " " + test.address + ": "; i < 2 && !strings.HasPrefix(fmt.Sprint(err), want) {
+				t.Errorf("call %d: %v, want %q at the beginning", i, err, want)
+			}
 		}
 	}
 }
@@ -264,8 +268,9 @@ func TestPort(t *testing.T) {
 		conn.Close()
 	}
 	t.Logf("connections at the two listeners: %v", got)
-	if spread := min(got[0], got[1]) > clients/10; spread != reuse.Balances() {
-		t.Errorf("Balances() = %v, but the listeners got %v", reuse.Balances(), got)
+	balances := reuse.Balances("tcp", address)
+	if spread := min(got[0], got[1]) > clients/10; spread != balances {
+		t.Errorf("Balances(tcp, %s) = %v, but the listeners got %v", address, balances, got)
 	}
 }
 
@@ -320,7 +325,8 @@ func TestPortPacket(t *testing.T) {
 		conn.Close()
 	}
 	t.Logf("datagrams at the two sockets: %v", got)
-	if spread := min(got[0], got[1]) > clients/10; spread != reuse.Balances() {
-		t.Errorf("Balances() = %v, but the sockets got %v", reuse.Balances(), got)
+	balances := reuse.Balances("udp", address)
+	if spread := min(got[0], got[1]) > clients/10; spread != balances {
+		t.Errorf("Balances(udp, %s) = %v, but the sockets got %v", address, balances, got)
 	}
 }

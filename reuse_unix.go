@@ -6,69 +6,55 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"sync"
 	"syscall"
 
 	"golang.org/x/sys/unix"
 )
 
-func setAddr(c syscall.RawConn, on bool) error {
-	value := 0
-	if on {
-		value = 1
-	}
-	return setOption(c, unix.SO_REUSEADDR, "SO_REUSEADDR", value)
+func setAddr(c syscall.RawConn) error {
+	return setOption(c, unix.SO_REUSEADDR, "SO_REUSEADDR", 1)
 }
 
 func setPort(c syscall.RawConn) error {
 	return setOption(c, portOption, portName, 1)
 }
 
-func hasAddr(c syscall.RawConn) (bool, error) {
-	var value int
+// setOption sets an option to 0 or 1. Its error wraps errors.ErrUnsupported where
+// the kernel does not know the option, or takes it and does nothing.
+func setOption(c syscall.RawConn, option int, name string, value int) error {
 	var failed error
 	err := c.Control(func(fd uintptr) {
-		value, failed = unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEADDR)
+		failed = setAndReadBack(int(fd), option, name, value)
 	})
-	if err == nil {
-		err = os.NewSyscallError("getsockopt SO_REUSEADDR", failed)
-	}
-	return value != 0, err
-}
-
-func setOption(c syscall.RawConn, option int, name string, value int) error {
-	s := setters.Get().(*setter)
-	defer setters.Put(s)
-	s.option, s.value, s.err = option, value, nil
-	if err := c.Control(s.set); err != nil {
+	if err != nil {
 		return err
 	}
-	if s.err == nil {
-		return nil
+	return failed
+}
+
+func setAndReadBack(fd, option int, name string, value int) error {
+	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, option, value); err != nil {
+		return optionError("setsockopt "+name, err)
 	}
-	err := os.NewSyscallError("setsockopt "+name, s.err)
-	if errors.Is(err, unix.ENOPROTOOPT) {
-		// A kernel without the option. syscall.Errno.Is does not count
-		// this one among the unsupported.
+	// The BSDs and gVisor return another number than 1.
+	got, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, option)
+	if err != nil {
+		return optionError("getsockopt "+name, err)
+	}
+	if (got != 0) != (value != 0) {
+		return fmt.Errorf("setsockopt %s: the kernel ignores it: %w", name, errors.ErrUnsupported)
+	}
+	return nil
+}
+
+// optionError also wraps errors.ErrUnsupported if errno is that of an option
+// which the kernel lacks: syscall.Errno.Is does not count it among those.
+func optionError(call string, errno error) error {
+	err := os.NewSyscallError(call, errno)
+	if errors.Is(errno, unix.ENOPROTOOPT) {
 		err = fmt.Errorf("%w (%w)", err, errors.ErrUnsupported)
 	}
 	return err
 }
-
-// A setter is a callback for RawConn.Control with the variables it shares with
-// its caller. All of them escape; the pool spares every Listen the allocations.
-type setter struct {
-	option, value int
-	err           error
-	set           func(fd uintptr)
-}
-
-var setters = sync.Pool{New: func() any {
-	s := new(setter)
-	s.set = func(fd uintptr) {
-		s.err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, s.option, s.value)
-	}
-	return s
-}}
 
 func inUse(err error) bool { return errors.Is(err, unix.EADDRINUSE) }

@@ -8,16 +8,13 @@ import (
 // Windows lets a bind pass closing connections by default, and its SO_REUSEADDR
 // is another option by the same name: whoever sets it can take a live port
 // over. So Addr is supported and sets nothing.
-const (
-	supported = Addr
-	balances  = false
-)
+const supported = Addr
 
-func setAddr(syscall.RawConn, bool) error { return nil }
+func balances(dual bool) bool { return false }
+
+func setAddr(syscall.RawConn) error { return nil }
 
 func setPort(syscall.RawConn) error { return errors.ErrUnsupported }
 
-func hasAddr(syscall.RawConn) (bool, error) { return false, nil }
-
-// inUse decides whether another try with SO_REUSEADDR makes sense.
+// inUse is false: there is no other try that makes sense.
 func inUse(error) bool { return false }

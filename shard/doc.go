@@ -27,9 +27,15 @@
 //
 // # Systems
 //
-// Those where reuse.Balances: Linux, FreeBSD, DragonFly. ByCPU, Steer and ByHash
-// are Linux's. They need sock_diag, and probes that show which of the sockets the
-// kernel knows by which number, and so that it runs such programs at all:
-// sandboxes accept them and do nothing (gVisor). Elsewhere every function
-// returns an error for which errors.Is(err, errors.ErrUnsupported) holds.
+// Listen and ListenPacket work where [reuse.Balances] is true: on Linux, FreeBSD and
+// DragonFly. On FreeBSD it is false at ":8080", since a socket that takes both IPv4
+// and IPv6 gets no share there. Open "tcp4" and "tcp6" apart:
+//
+//	lns4, err := shard.Listen("tcp4", ":8080", 0)
+//	lns6, err := shard.Listen("tcp6", ":8080", 0)
+//
+// ByCPU, Steer and ByHash are Linux's. They need sock_diag, and probes that show
+// which of the sockets the kernel knows by which number, and so that it runs such
+// programs at all: sandboxes accept them and do nothing (gVisor). Elsewhere every
+// function returns an error for which errors.Is(err, errors.ErrUnsupported) holds.
 package shard

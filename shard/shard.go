@@ -21,7 +21,8 @@ import (
 // that listen on a port that is not 0, with SO_REUSEPORT and as the same user,
 // get their share of its connections.
 //
-// If one cannot be opened, those before are closed.
+// Where [reuse.Balances] is false, the error wraps errors.ErrUnsupported. If one
+// cannot be opened, those before are closed.
 func Listen(network, address string, n int) ([]*net.TCPListener, error) {
 	return open(network, address, n, func(address string) (*net.TCPListener, net.Addr, error) {
 		ln, err := reuse.Port.Listen(network, address)
@@ -31,7 +32,7 @@ func Listen(network, address string, n int) ([]*net.TCPListener, error) {
 		tcp, ok := ln.(*net.TCPListener)
 		if !ok {
 			ln.Close()
-			return nil, nil, unknown(network)
+			return nil, nil, listenError(network, address, net.UnknownNetworkError(network))
 		}
 		return tcp, ln.Addr(), nil
 	})
@@ -50,14 +51,37 @@ func ListenPacket(network, address string, n int) ([]*net.UDPConn, error) {
 		udp, ok := pc.(*net.UDPConn)
 		if !ok {
 			pc.Close()
-			return nil, nil, unknown(network)
+			return nil, nil, listenError(network, address, net.UnknownNetworkError(network))
 		}
 		return udp, pc.LocalAddr(), nil
 	})
 }
 
-func unknown(network string) error {
-	return &net.OpError{Op: "listen", Net: network, Err: net.UnknownNetworkError(network)}
+func listenError(network, address string, err error) error {
+	return &net.OpError{Op: "listen", Net: network, Addr: literalAddr{network, address}, Err: err}
+}
+
+// A literalAddr is an address as the caller wrote it, as in package reuse.
+type literalAddr struct{ network, address string }
+
+func (a literalAddr) Network() string { return a.network }
+func (a literalAddr) String() string  { return a.address }
+
+// balances returns an error if the kernel does not spread load over sockets at the
+// address. Networks it does not know are package reuse's to refuse.
+func balances(network, address string) error {
+	switch network {
+	case "tcp", "tcp4", "tcp6", "udp", "udp4", "udp6":
+	default:
+		return nil
+	}
+	switch protocol := network[:3]; {
+	case reuse.Balances(network, address):
+		return nil
+	case reuse.Balances(protocol+"4", address):
+		return fmt.Errorf("the kernel does not spread load over sockets that take both IPv4 and IPv6: open %s4 and %[1]s6 apart: %w", protocol, errors.ErrUnsupported)
+	}
+	return fmt.Errorf("shard on this system: %w", errors.ErrUnsupported)
 }
 
 type socket interface {
@@ -67,11 +91,12 @@ type socket interface {
 
 // open opens n sockets by listen.
 func open[S socket](network, address string, n int, listen func(address string) (S, net.Addr, error)) ([]S, error) {
+	if err := balances(network, address); err != nil {
+		return nil, listenError(network, address, err)
+	}
 	switch {
-	case !reuse.Balances():
-		return nil, &net.OpError{Op: "listen", Net: network, Err: fmt.Errorf("shard on this system: %w", errors.ErrUnsupported)}
 	case n < 0:
-		return nil, &net.OpError{Op: "listen", Net: network, Err: fmt.Errorf("a shard of %d sockets", n)}
+		return nil, listenError(network, address, fmt.Errorf("a shard of %d sockets", n))
 	case n == 0:
 		n = runtime.GOMAXPROCS(0)
 	}
@@ -90,7 +115,7 @@ func open[S socket](network, address string, n int, listen func(address string) 
 		}
 		closeAll(socks)
 		if !errors.Is(err, ErrShared) || tries == 0 {
-			return nil, &net.OpError{Op: "listen", Net: network, Err: err}
+			return nil, listenError(network, address, err)
 		}
 	}
 }

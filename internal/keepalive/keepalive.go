@@ -10,16 +10,7 @@ import (
 	"context"
 	"net"
 	"strings"
-	"sync"
 	"syscall"
-	"time"
-)
-
-// What net sets if neither KeepAlive nor KeepAliveConfig says anything.
-const (
-	idle     = 15 * time.Second
-	interval = 15 * time.Second
-	count    = 9
 )
 
 // Listen is config.Listen. If network is TCP's and connections inherit the
@@ -31,50 +22,32 @@ func Listen(ctx context.Context, config net.ListenConfig, network, address strin
 	if !Inherited() || !strings.HasPrefix(network, "tcp") {
 		return config.Listen(ctx, network, address)
 	}
-	h := hooks.Get().(*hook)
-	defer hooks.Put(h)
-	return h.listen(ctx, config, network, address)
+	return listen(ctx, &config, network, address, set) // set: keepalive_linux.go
 }
 
-func (h *hook) listen(ctx context.Context, config net.ListenConfig, network, address string) (net.Listener, error) {
-	h.next, h.refused = config.Control, nil
-	config.Control, config.KeepAlive = h.control, -1
+// listen is Listen with the options that set sets. It changes config.
+func listen(ctx context.Context, config *net.ListenConfig, network, address string, set func(fd uintptr) error) (net.Listener, error) {
+	next := config.Control
+	var refused error
+	config.KeepAlive = -1
+	config.Control = func(network, address string, c syscall.RawConn) error {
+		// Package net tries plain TCP where a Multipath TCP listener fails. It
+		// is not to get one because of this: so the second call fails, too.
+		if refused != nil {
+			return refused
+		}
+		if err := c.Control(func(fd uintptr) { refused = set(fd) }); err != nil {
+			return err
+		}
+		if refused != nil || next == nil {
+			return refused
+		}
+		return next(network, address, c)
+	}
 	ln, err := config.Listen(ctx, network, address)
-	config.Control, config.KeepAlive = h.next, 0
-	h.next = nil
-	if h.refused != nil {
+	if refused != nil {
+		config.KeepAlive, config.Control = 0, next
 		return config.Listen(ctx, network, address)
 	}
 	return ln, err
-}
-
-// A hook is a Control function with its result. It and what it calls back
-// escape; the pool spares every Listen the allocations.
-type hook struct {
-	next    func(network, address string, c syscall.RawConn) error
-	refused error
-	control func(network, address string, c syscall.RawConn) error
-	set     func(fd uintptr)
-}
-
-var hooks = sync.Pool{New: func() any {
-	h := new(hook)
-	h.control = h.run
-	h.set = func(fd uintptr) { h.refused = set(fd) }
-	return h
-}}
-
-func (h *hook) run(network, address string, c syscall.RawConn) error {
-	// Package net tries plain TCP where a Multipath TCP listener fails. It is
-	// not to get one because of this: so the second call fails, too.
-	if h.refused != nil {
-		return h.refused
-	}
-	if err := c.Control(h.set); err != nil {
-		return err
-	}
-	if h.refused != nil || h.next == nil {
-		return h.refused
-	}
-	return h.next(network, address, c)
 }

@@ -1,28 +1,24 @@
 package keepalive
 
 import (
-	"bytes"
 	"os"
-	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
+// What net sets if neither KeepAlive nor KeepAliveConfig says anything.
+const (
+	idle     = 15 * time.Second
+	interval = 15 * time.Second
+	count    = 9
+)
+
 // Inherited reports whether connections inherit a listener's options. Before a
 // client comes nothing shows it, so it is a matter of which kernel this is:
-// Linux has always done so, and gVisor, which calls itself Linux 4.19 or
-// "-gvisor", takes the options and does not (propagateInheritableOptionsLocked).
-var Inherited = sync.OnceValue(func() bool {
-	var name unix.Utsname
-	return unix.Uname(&name) == nil && isLinux(name.Release[:])
-})
-
-func isLinux(release []byte) bool {
-	major, _, _ := bytes.Cut(release, []byte("."))
-	old := len(major) == 1 && major[0] < '5'
-	return !old && !bytes.Contains(release, []byte("gvisor"))
-}
+// Linux has always done so. gVisor takes the options, and its connections do not
+// have them (propagateInheritableOptionsLocked).
+func Inherited() bool { return !GVisor() }
 
 // set sets the options. They are in the order of net's calls.
 func set(fd uintptr) error {

@@ -23,12 +23,12 @@ func TestRefused(t *testing.T) {
 			continue // Listen does not come here
 		}
 		calls := 0
-		h := hooks.New().(*hook)
+		set := set
 		if refuse {
-			h.set = func(uintptr) { h.refused = unix.EOPNOTSUPP }
+			set = func(uintptr) error { return unix.EOPNOTSUPP }
 		}
 		config := net.ListenConfig{Control: func(string, string, syscall.RawConn) error { calls++; return nil }}
-		ln, err := h.listen(context.Background(), config, "tcp", "127.0.0.1:0")
+		ln, err := listen(context.Background(), &config, "tcp", "127.0.0.1:0", set)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -67,18 +67,24 @@ func TestHookFails(t *testing.T) {
 	}
 }
 
-func TestIsLinux(t *testing.T) {
-	for release, want := range map[string]bool{
-		"6.18.44":              true,
-		"5.10.0-30-amd64":      true,
-		"10.0.0":               true,
-		"4.4.0":                false, // gVisor until 2025
-		"4.19.0-gvisor":        false,
-		"5.15.0-gvisor":        false,
-		"4.19.0-27-cloud-amd6": false, // not run there
+func TestIsGVisor(t *testing.T) {
+	const date = "#1 SMP Sun Jan 10 15:06:54 PST 2016"
+	for _, test := range []struct {
+		release, version string
+		want             bool
+	}{
+		{"4.19.0-gvisor", date, true},
+		{"5.15.0-gvisor", date, true},
+		{"4.4.0", date, true}, // until 2025
+		{"4.4.0", "#1 SMP Mon Jan 11 00:23:25 UTC 2016", false},
+		{"4.4.0-210-generic", "#242-Ubuntu SMP Fri Apr 16 09:57:56 UTC 2021", false},
+		{"4.18.0-553.el8_10.x86_64", "#1 SMP Fri May 10 15:19:13 EDT 2024", false}, // RHEL 8
+		{"4.19.0-27-cloud-amd64", "#1 SMP Debian 4.19.316-1 (2024-06-25)", false},
+		{"6.18.44", "#1 SMP PREEMPT_DYNAMIC", false},
+		{"", "", false},
 	} {
-		if got := isLinux([]byte(release)); got != want {
-			t.Errorf("%s: %v", release, got)
+		if got := isGVisor(test.release, test.version); got != test.want {
+			t.Errorf("%s %s: %v", test.release, test.version, got)
 		}
 	}
 }

@@ -4,8 +4,11 @@ package keepalive
 
 import "errors"
 
-// The BSDs, Solaris and Windows inherit some of the options or none, and it was
-// not run there.
+// Inherited is false: the BSDs, Solaris and Windows inherit some of the options
+// or none, and it was not run there.
 func Inherited() bool { return false }
+
+// GVisor is false: gVisor's interface is Linux's.
+func GVisor() bool { return false }
 
 func set(uintptr) error { return errors.ErrUnsupported }

@@ -1,0 +1,672 @@
+package reuse_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"example.com/reuse"
+	"example.com/reuse/internal/testnet"
+	"golang.org/x/sys/unix"
+)
+
+const nobody = 65534
+
+// thief is a process that binds on top of somebody else's UDP socket. It prints
+// the error, or "bound", and then how many datagrams it got.
+func thief(args []string) error {
+	address := args[0]
+	o, err := strconv.Atoi(args[1])
+	if err != nil {
+		return err
+	}
+	config := net.ListenConfig{Control: reuseOptions(o).control}
+	pc, err := config.ListenPacket(context.Background(), "udp4", address)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		fmt.Println("EADDRINUSE")
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	fmt.Println("bound")
+	var sent int
+	fmt.Scanln(&sent)
+	n, err := pending(pc, sent)
+	fmt.Println(n)
+	return err
+}
+
+// pending returns how many datagrams wait in pc, when there are as many as
+// expected. They may still be under way.
+func pending(pc net.PacketConn, expected int) (n int, err error) {
+	pc.SetReadDeadline(time.Now().Add(testnet.Slow(10 * time.Second)))
+	for ; n < expected; n++ {
+		if _, _, err := pc.ReadFrom(make([]byte, 1)); errors.Is(err, os.ErrDeadlineExceeded) {
+			break
+		} else if err != nil {
+			return n, err
+		}
+	}
+	c, err := pc.(syscall.Conn).SyscallConn()
+	if err != nil {
+		return n, err
+	}
+	var failed error
+	err = c.Control(func(fd uintptr) {
+		for failed == nil {
+			if _, _, failed = unix.Recvfrom(int(fd), make([]byte, 1), 0); failed == nil {
+				n++
+			}
+		}
+	})
+	if failed != unix.EAGAIN {
+		err = errors.Join(err, failed)
+	}
+	return n, err
+}
+
+// send sends n datagrams from one socket.
+func send(t testing.TB, to net.Addr, n int) {
+	t.Helper()
+	conn, err := net.Dial("udp", to.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	for range n {
+		if _, err := conn.Write([]byte("x")); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// goesByBind reports whether the kernel goes by the options that UDP sockets had at
+// their bind, as gVisor does, and not by those they have.
+func goesByBind(t testing.TB) bool {
+	t.Helper()
+	address := netip.MustParseAddrPort(net.JoinHostPort("127.0.0.1", ownPort()))
+	first, err := bind(unix.SOCK_DGRAM, address, false, addrOption)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(first)
+	if err := noOption.set(first); err != nil {
+		t.Fatal(err)
+	}
+	second, err := bind(unix.SOCK_DGRAM, address, false, addrOption)
+	if err == nil {
+		unix.Close(second)
+	} else if err != unix.EADDRINUSE {
+		t.Fatal(err)
+	}
+	return err == nil
+}
+
+// A process of another user wants our datagrams.
+func TestThief(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("needs root to start another user's process")
+	}
+	sealed := func(t *testing.T) net.PacketConn {
+		former := net.ListenConfig{Control: addrOption.control}
+		there, err := former.ListenPacket(t.Context(), "udp4", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer there.Close()
+		return listenPacket(t, reuse.Addr.ListenPacket, there.LocalAddr().String())
+	}
+	opened := func(listen func(network, address string) (net.PacketConn, error)) func(*testing.T) net.PacketConn {
+		return func(t *testing.T) net.PacketConn { return listenPacket(t, listen, "127.0.0.1:0") }
+	}
+	exposed := func(network, address string) (net.PacketConn, error) {
+		return reuse.Addr.ListenConfig().ListenPacket(context.Background(), network, address)
+	}
+	for _, owner := range []struct {
+		name string
+		open func(*testing.T) net.PacketConn
+		safe bool
+	}{
+		{"Addr", opened(reuse.Addr.ListenPacket), true},
+		{"Addr, sealed", sealed, true},
+		{"Port", opened(reuse.Port.ListenPacket), true},
+		{"control", opened(exposed), false},
+	} {
+		for _, options := range []reuseOptions{addrOption, portOption, addrOption | portOption} {
+			t.Run(owner.name+"/"+options.String(), func(t *testing.T) {
+				if owner.name == "Addr, sealed" && goesByBind(t) {
+					t.Skip("needs a kernel that goes by the options that sockets have now")
+				}
+				if owner.name == "Port" && options&portOption != 0 && goesByBind(t) {
+					t.Skip("needs a kernel that shares a port within one user, which gVisor does not")
+				}
+				const datagrams = 100
+				pc := owner.open(t)
+				p := testnet.Start(t, nobody, "thief", pc.LocalAddr().String(), strconv.Itoa(int(options)))
+				want := "EADDRINUSE"
+				if !owner.safe && options != portOption {
+					want = "bound"
+				}
+				if got := p.Line(t); got != want {
+					t.Fatalf("the thief: %q, want %q", got, want)
+				}
+				send(t, pc.LocalAddr(), datagrams)
+				safe, expected := want == "EADDRINUSE", 0
+				if safe {
+					expected = datagrams
+				}
+				got, err := pending(pc, expected)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if safe {
+					if got != datagrams {
+						t.Errorf("the owner got %d of %d datagrams", got, datagrams)
+					}
+					return
+				}
+				fmt.Fprintln(p.In, datagrams)
+				if stolen := p.Line(t); stolen != strconv.Itoa(datagrams) || got != 0 {
+					t.Errorf("the thief got %s datagrams and the owner %d: the control shows no theft", stolen, got)
+				}
+			})
+		}
+	}
+}
+
+func listenPacket(t testing.TB, listen func(network, address string) (net.PacketConn, error), address string) net.PacketConn {
+	t.Helper()
+	pc, err := listen("udp4", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { pc.Close() })
+	return pc
+}
+
+// Who held the port with SO_REUSEADDR before Addr.ListenPacket stays on it, and
+// gets a client's datagrams back by connecting to it.
+func TestSquatter(t *testing.T) {
+	if goesByBind(t) {
+		t.Skip("needs a kernel that goes by the options that sockets have now")
+	}
+	const datagrams = 50
+	former := func(network, address string) (net.PacketConn, error) {
+		config := net.ListenConfig{Control: addrOption.control}
+		return config.ListenPacket(t.Context(), network, address)
+	}
+	there := listenPacket(t, former, "127.0.0.1:0")
+	pc := listenPacket(t, reuse.ListenPacket, there.LocalAddr().String())
+
+	client, err := net.DialUDP("udp4", nil, pc.LocalAddr().(*net.UDPAddr))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	split := func(expected [2]int) [2]int {
+		for range datagrams {
+			if _, err := client.Write([]byte("x")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		ours, err1 := pending(pc, expected[0])
+		theirs, err2 := pending(there, expected[1])
+		if err := errors.Join(err1, err2); err != nil {
+			t.Fatal(err)
+		}
+		return [2]int{ours, theirs}
+	}
+	want := [2]int{datagrams, 0}
+	if got := split(want); got != want {
+		t.Errorf("datagrams at our socket and the former one: %v, want %v", got, want)
+	}
+	c, err := there.(syscall.Conn).SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var failed error
+	err = c.Control(func(fd uintptr) {
+		addr := client.LocalAddr().(*net.UDPAddr).AddrPort()
+		failed = unix.Connect(int(fd), &unix.SockaddrInet4{Port: int(addr.Port()), Addr: addr.Addr().As4()})
+	})
+	if err := errors.Join(err, failed); err != nil {
+		t.Fatal(err)
+	}
+	want = [2]int{0, datagrams}
+	if got := split(want); got != want {
+		t.Errorf("after it connected to the client: %v, want %v", got, want)
+	}
+}
+
+// For port 0 a socket gets a port of its own. A namespace with one ephemeral
+// port shows it; a Control hook gives that port out twice.
+func TestPort0(t *testing.T) {
+	testnet.Namespace(t)
+	testnet.Sysctl(t, "ip_local_port_range", "20000 20000")
+	pc := listenPacket(t, net.ListenPacket, "127.0.0.1:0")
+	if another, err := net.ListenPacket("udp4", "127.0.0.1:0"); err == nil {
+		another.Close()
+		t.Skip("needs a kernel that keeps to ip_local_port_range")
+	}
+	pc.Close()
+	for _, m := range modes {
+		for _, port := range []string{"0", "", "00"} {
+			pc, err := m.ListenPacket("udp4", "127.0.0.1:"+port)
+			if err != nil {
+				t.Fatal(err)
+			}
+			another, err := m.ListenPacket("udp4", "127.0.0.1:"+port)
+			wantInUse(t, "the one port again", err)
+			if err == nil {
+				another.Close()
+			}
+			pc.Close()
+		}
+
+		config := m.ListenConfig()
+		pc, err := config.ListenPacket(t.Context(), "udp4", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		another, err := config.ListenPacket(t.Context(), "udp4", "127.0.0.1:0")
+		if err != nil {
+			t.Fatalf("%v: the control gets no port: %v", m, err)
+		}
+		if got := another.LocalAddr().String(); got != pc.LocalAddr().String() {
+			t.Errorf("%v: the control got %s, not the port in use", m, got)
+		}
+		another.Close()
+		pc.Close()
+	}
+}
+
+// together calls f for 0 to n-1 in goroutines that begin at once.
+func together(n int, f func(i int)) {
+	var ready, done sync.WaitGroup
+	start := make(chan struct{})
+	ready.Add(n)
+	for i := range n {
+		done.Go(func() {
+			ready.Done()
+			<-start
+			f(i)
+		})
+	}
+	ready.Wait()
+	close(start)
+	done.Wait()
+}
+
+// sealing binds as ListenPacket does over somebody's socket, without the lock.
+func sealing(_, address string) (net.PacketConn, error) {
+	config := net.ListenConfig{Control: addrOption.control}
+	pc, err := config.ListenPacket(context.Background(), "udp4", address)
+	if err != nil {
+		return nil, err
+	}
+	c, err := pc.(syscall.Conn).SyscallConn()
+	if err == nil {
+		err = noOption.control("udp4", address, c)
+	}
+	if err != nil {
+		pc.Close()
+		return nil, err
+	}
+	return pc, nil
+}
+
+// winners lets two starters bind address at the same time, and returns how many of
+// them got the port.
+func winners(t testing.TB, listen func(network, address string) (net.PacketConn, error), address string) int {
+	t.Helper()
+	var pcs [2]net.PacketConn
+	var errs [2]error
+	together(2, func(i int) { pcs[i], errs[i] = listen("udp4", address) })
+	won := 0
+	for i, pc := range pcs {
+		if errs[i] == nil {
+			won++
+			pc.Close()
+		} else {
+			wantInUse(t, "the loser", errs[i])
+		}
+	}
+	return won
+}
+
+// oneWins fails the test unless one of two starters gets the port each time.
+func oneWins(t testing.TB, address string, rounds int) {
+	t.Helper()
+	for range rounds {
+		if won := winners(t, reuse.ListenPacket, address); won != 1 {
+			t.Fatalf("%d of 2 starters got the port", won)
+		}
+	}
+}
+
+// starterUDP is a process that binds its address for each line of its input, and
+// closes the socket at the next one. It prints "won", "lost" or an error, and
+// "closed". With "unlocked" it is a control.
+func starterUDP(args []string) error {
+	listen := reuse.ListenPacket
+	if args[1] == "unlocked" {
+		listen = sealing
+	}
+	lines := bufio.NewScanner(os.Stdin)
+	for lines.Scan() {
+		pc, err := listen("udp4", args[0])
+		switch {
+		case err == nil:
+			fmt.Println("won")
+		case errors.Is(err, unix.EADDRINUSE):
+			fmt.Println("lost")
+		default:
+			fmt.Println(err)
+		}
+		lines.Scan()
+		if err == nil {
+			pc.Close()
+		}
+		fmt.Println("closed")
+	}
+	return lines.Err()
+}
+
+// twoStarters starts two processes, and returns a function that lets both bind
+// address at the same time, and returns how many of them got the port.
+func twoStarters(t testing.TB, address, kind string) func() int {
+	t.Helper()
+	var processes []*testnet.Process
+	for range 2 {
+		processes = append(processes, testnet.Start(t, os.Getuid(), "starterUDP", address, kind))
+	}
+	tell := func() (lines []string) {
+		for _, p := range processes {
+			if _, err := fmt.Fprintln(p.In); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, p := range processes {
+			lines = append(lines, p.Line(t))
+		}
+		return lines
+	}
+	return func() (won int) {
+		for _, line := range tell() {
+			switch line {
+			case "won":
+				won++
+			case "lost":
+			default:
+				t.Fatal("a starter: ", line)
+			}
+		}
+		tell()
+		return won
+	}
+}
+
+// Starters can also be processes.
+func TestStarterProcessesUDP(t *testing.T) {
+	if goesByBind(t) {
+		t.Skip("needs a kernel that goes by the options that sockets have now")
+	}
+	start := twoStarters(t, holdUDP(t, "127.0.0.1:0").LocalAddr().String(), "")
+	for range 50 {
+		if won := start(); won != 1 {
+			t.Fatalf("%d of 2 starters got the port", won)
+		}
+	}
+}
+
+// Of two that start at the same time one gets the port: a free one, or one over
+// somebody's socket with SO_REUSEADDR. Both would if they set the option, bound and
+// cleared it, each when it likes, as the control does.
+func TestStartersUDP(t *testing.T) {
+	oneWins(t, net.JoinHostPort("127.0.0.1", ownPort()), 100)
+	if goesByBind(t) {
+		return // there nobody gets a port over a socket
+	}
+	there := holdUDP(t, "127.0.0.1:0")
+	oneWins(t, there.LocalAddr().String(), 100)
+
+	var fds []int
+	for range 2 {
+		fd, err := bind(unix.SOCK_DGRAM, there.LocalAddr().(*net.UDPAddr).AddrPort(), false, addrOption)
+		if err != nil {
+			t.Fatalf("the control cannot bind: %v", err)
+		}
+		defer unix.Close(fd)
+		fds = append(fds, fd)
+	}
+	for _, fd := range fds {
+		if err := noOption.set(fd); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// holdUDP returns a socket with SO_REUSEADDR, which ListenPacket binds over.
+func holdUDP(t testing.TB, address string) net.PacketConn {
+	t.Helper()
+	config := net.ListenConfig{Control: addrOption.control}
+	pc, err := config.ListenPacket(t.Context(), "udp4", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { pc.Close() })
+	return pc
+}
+
+// An otherStarter is another one that binds over a UDP socket, as far as the first can
+// see: it has the lock of the port.
+type otherStarter struct {
+	fd   int
+	addr netip.AddrPort
+}
+
+// newOtherStarter takes the lock. With a backlog of -1 it does not listen.
+func newOtherStarter(t testing.TB, addr net.Addr, backlog int) otherStarter {
+	t.Helper()
+	s := otherStarter{-1, addr.(*net.UDPAddr).AddrPort()}
+	var err error
+	if s.fd, err = unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0); err != nil {
+		t.Fatal(err)
+	}
+	err = unix.Bind(s.fd, &unix.SockaddrUnix{Name: fmt.Sprintf("@reuse-udp-%d", s.addr.Port())})
+	if err == nil && backlog >= 0 {
+		err = unix.Listen(s.fd, backlog)
+	}
+	if err != nil {
+		unix.Close(s.fd)
+		t.Fatal(err)
+	}
+	return s
+}
+
+// waited returns when somebody waits for the end of s.
+func (s otherStarter) waited(t testing.TB) {
+	t.Helper()
+	fds := []unix.PollFd{{Fd: int32(s.fd), Events: unix.POLLIN}}
+	for {
+		n, err := unix.Poll(fds, int(testnet.Slow(10*time.Second).Milliseconds()))
+		if err == unix.EINTR {
+			continue
+		}
+		if n != 1 || err != nil {
+			t.Errorf("nobody waits for the other starter: %v", err)
+		}
+		return
+	}
+}
+
+// A starter that comes while another one binds waits for that, and finds the port
+// sealed; or, in the control, as it was.
+func TestSealedWaits(t *testing.T) {
+	if goesByBind(t) {
+		t.Skip("needs a kernel that goes by the options that sockets have now")
+	}
+	for _, sealed := range []bool{true, false} {
+		there := holdUDP(t, "127.0.0.1:0")
+		other := newOtherStarter(t, there.LocalAddr(), 5)
+		var pc net.PacketConn
+		var err error
+		var starter sync.WaitGroup
+		starter.Go(func() { pc, err = reuse.ListenPacket("udp4", there.LocalAddr().String()) })
+		other.waited(t)
+		if sealed {
+			fd, err := bind(unix.SOCK_DGRAM, other.addr, false, addrOption)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer unix.Close(fd)
+			if err := noOption.set(fd); err != nil {
+				t.Fatal(err)
+			}
+		}
+		unix.Close(other.fd)
+		starter.Wait()
+		if err == nil {
+			pc.Close()
+		}
+		if sealed {
+			wantInUse(t, "after another starter", err)
+		} else if err != nil {
+			t.Errorf("the control: %v", err)
+		}
+	}
+}
+
+// Who keeps the lock keeps a starter for a moment, and from a second bind only.
+func TestSealedLocked(t *testing.T) {
+	if goesByBind(t) {
+		t.Skip("needs a kernel that goes by the options that sockets have now")
+	}
+	const others = 3
+	var there [others]net.PacketConn
+	var locks [others]string
+	for i, backlog := range []int{5, -1, 0} { // it listens, is bound only, and is full
+		there[i] = holdUDP(t, "127.0.0.1:0")
+		other := newOtherStarter(t, there[i].LocalAddr(), backlog)
+		defer unix.Close(other.fd)
+		locks[i] = fmt.Sprintf("@reuse-udp-%d", other.addr.Port())
+		if backlog == 0 {
+			client, err := net.Dial("unix", locks[i])
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer client.Close()
+			if _, err := net.Dial("unix", locks[i]); !errors.Is(err, unix.EAGAIN) {
+				t.Fatalf("the backlog is not full: %v", err)
+			}
+		}
+		// What needs no second bind does not look at the lock.
+		listenPacket(t, reuse.ListenPacket, fmt.Sprintf("127.0.0.2:%d", other.addr.Port()))
+	}
+	before := testnet.Descriptors(t)
+	var pcs [others]net.PacketConn
+	var errs [others]error
+	together(others, func(i int) { pcs[i], errs[i] = reuse.ListenPacket("udp4", there[i].LocalAddr().String()) })
+	for i, err := range errs {
+		wantInUse(t, "locked out", err)
+		if err == nil {
+			pcs[i].Close()
+		} else if !strings.Contains(err.Error(), locks[i]) {
+			t.Errorf("%v, want that it names %s", err, locks[i])
+		}
+	}
+	if after := testnet.Descriptors(t); after != before {
+		t.Errorf("%d descriptors, before %d", after, before)
+	}
+}
+
+// The lock is the port's, and who starts at another address of it gets that.
+func TestSealedElsewhere(t *testing.T) {
+	if goesByBind(t) {
+		t.Skip("needs a kernel that goes by the options that sockets have now")
+	}
+	first := holdUDP(t, "127.0.0.1:0")
+	addresses := []string{first.LocalAddr().String(), fmt.Sprintf("127.0.0.2:%d", first.LocalAddr().(*net.UDPAddr).Port)}
+	holdUDP(t, addresses[1])
+	for range 50 {
+		together(2, func(i int) {
+			pc, err := reuse.ListenPacket("udp4", addresses[i])
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			pc.Close()
+		})
+	}
+}
+
+// sandboxed is a process that calls ListenPacket where a sandbox has no unix
+// sockets, if the second argument is "sandbox", and prints the error.
+func sandboxed(args []string) error {
+	if args[1] == "sandbox" {
+		_, err := testnet.Seccomp(0, []unix.SockFilter{
+			{Code: 0x20, K: 0}, // the number of the system call
+			{Code: 0x15, K: unix.SYS_SOCKET, Jf: 3},
+			{Code: 0x20, K: 16 + lowWord()}, // its first argument
+			{Code: 0x15, K: unix.AF_UNIX, Jf: 1},
+			{Code: 0x06, K: unix.SECCOMP_RET_ERRNO | uint32(unix.EAFNOSUPPORT)},
+			{Code: 0x06, K: unix.SECCOMP_RET_ALLOW},
+		})
+		if err != nil {
+			return err
+		}
+	}
+	pc, err := reuse.ListenPacket("udp4", args[0])
+	if err == nil {
+		pc.Close()
+	}
+	fmt.Println(errors.Is(err, unix.EADDRINUSE), errors.Is(err, unix.EAFNOSUPPORT), err)
+	return nil
+}
+
+// Without the lock there is no second bind.
+func TestSealedSandbox(t *testing.T) {
+	needArguments(t)
+	if goesByBind(t) {
+		t.Skip("needs a kernel that goes by the options that sockets have now")
+	}
+	there := holdUDP(t, "127.0.0.1:0").LocalAddr().String()
+	got := testnet.Start(t, os.Getuid(), "sandboxed", there, "sandbox").Line(t)
+	if want := "true true listen udp4 " + there + ": "; !strings.HasPrefix(got, want) {
+		t.Errorf("in a sandbox: %q, want %q", got, want)
+	}
+	got = testnet.Start(t, os.Getuid(), "sandboxed", there, "").Line(t)
+	if want := "false false <nil>"; got != want {
+		t.Errorf("the control: %q, want %q", got, want)
+	}
+}
+
+// Sockets that join one after the other, the first through port 0, share their
+// port only within one user.
+func TestJoin(t *testing.T) {
+	testnet.Namespace(t)
+	first := listenPacket(t, reuse.Port.ListenPacket, "127.0.0.1:0")
+	address := first.LocalAddr().String()
+	listenPacket(t, reuse.Port.ListenPacket, address)
+	if goesByBind(t) {
+		return // and other users share it, too
+	}
+	testnet.As(t, nobody, func() {
+		pc, err := reuse.Port.ListenPacket("udp4", address)
+		wantInUse(t, "another user", err)
+		if err == nil {
+			pc.Close()
+		}
+	})
+}
