@@ -46,8 +46,10 @@ func TestDocuments(t *testing.T) {
 	if out, err := compile(t, blocks); err != nil {
 		t.Errorf("%v\n%s", err, out)
 	}
-	if _, err := compile(t, map[string]string{"control": "ln, err := reuse.Listen(9999)\n"}); err == nil {
-		t.Error("the control compiles")
+	for _, block := range []string{"ln, err := reuse.Listen(9999)\n", "package main\n\nfunc main() { listen(9999) }\n"} {
+		if _, err := compile(t, map[string]string{"control": block}); err == nil {
+			t.Errorf("the control compiles: %s", block)
+		}
 	}
 
 	defined := map[string]bool{}
@@ -73,7 +75,8 @@ func TestDocuments(t *testing.T) {
 	}
 }
 
-// compile compiles blocks of statements, each as a function of ctx.
+// compile compiles blocks, which are programs or statements, each of these as a
+// function of ctx.
 func compile(t *testing.T, blocks map[string]string) (output []byte, err error) {
 	t.Helper()
 	if _, err := exec.LookPath("go"); err != nil {
@@ -89,7 +92,10 @@ func compile(t *testing.T, blocks map[string]string) (output []byte, err error) 
 	args := []string{"build", "-o", os.DevNull, "-overlay", filepath.Join(dir, "overlay.json")}
 	for name, block := range blocks {
 		file := filepath.Join(dir, fmt.Sprintf("block%d.go", len(args)))
-		if err := os.WriteFile(file, []byte(function(t, name, block)), 0o600); err != nil {
+		if !strings.HasPrefix(block, "package ") {
+			block = function(t, name, block)
+		}
+		if err := os.WriteFile(file, []byte(block), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		pkg := fmt.Sprintf("docs/block%d", len(args))
@@ -116,7 +122,7 @@ func function(t *testing.T, name, block string) string {
 		t.Fatal(err)
 	}
 	imports := map[string]bool{}
-	for _, path := range []string{"context", "log", "net", "net/http", "syscall", "example.com/reuse", "example.com/reuse/handover", "example.com/reuse/shard"} {
+	for _, path := range []string{"context", "log", "net", "net/http", "syscall", "example.com/reuse", "example.com/reuse/inuse", "example.com/reuse/handover", "example.com/reuse/shard"} {
 		ast.Inspect(file, func(n ast.Node) bool {
 			if s, ok := n.(*ast.SelectorExpr); ok {
 				if x, ok := s.X.(*ast.Ident); ok && x.Name == filepath.Base(path) {
