@@ -47,8 +47,10 @@ func TestDocuments(t *testing.T) {
 	if out, err := compile(t, blocks); err != nil {
 		t.Errorf("%v\n%s", err, out)
 	}
-	if _, err := compile(t, map[string]string{"control": "ln, err := reuse.Listen(9999)\n"}); err == nil {
-		t.Error("the control compiles")
+	for _, block := range []string{"ln, err := reuse.Listen(9999)\n", "package main\n\nfunc main() { listen(9999) }\n"} {
+		if _, err := compile(t, map[string]string{"control": block}); err == nil {
+			t.Errorf("the control compiles: %s", block)
+		}
 	}
 
 	defined := map[string]bool{}

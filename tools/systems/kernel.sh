@@ -17,6 +17,7 @@ mirror() {
 }
 debian=$(mirror debian) security=$(mirror debian-security)
 [[ $debian && $security ]] || { echo "apt has no source of Debian's and of its security updates" >&2 && exit 1; }
+echo "$name: from $debian and $security" >&2
 release=${suite%-backports}
 {
 	echo "deb $key $debian $release main"

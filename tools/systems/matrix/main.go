@@ -238,7 +238,7 @@ func (m *matrix) test(system, uid, name, binary, file string) (string, error) {
 	defer out.Close()
 	// The binary ends by itself, and tells where it was. TestDocuments needs
 	// the go command, and is of no system.
-	args := []string{"-test.v", "-test.short", "-test.skip", "^TestDocuments$", "-test.timeout", (*limit - *limit/10).String()}
+	args := []string{"-test.v", "-test.skip", "^TestDocuments$", "-test.timeout", (*limit - *limit/10).String()}
 	summary := summary
 	if name == restarts {
 		args, summary = []string{"-short", "-json", "-idle-grace", "10s"}, lost
