@@ -13,6 +13,7 @@ import (
 
 	"example.com/reuse"
 	"example.com/reuse/internal/sockdiag"
+	"example.com/reuse/internal/testnet"
 	"golang.org/x/sys/unix"
 )
 
@@ -204,7 +205,7 @@ func TestKeepAliveElsewhere(t *testing.T) {
 	}
 	defer pc.Close()
 	for _, sock := range []any{ln, pc} {
-		if sockopt(t, sock, unix.SO_KEEPALIVE) != 0 {
+		if testnet.Sockopt(t, sock, unix.SO_KEEPALIVE) != 0 {
 			t.Errorf("%T has SO_KEEPALIVE", sock)
 		}
 	}

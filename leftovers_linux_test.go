@@ -70,7 +70,7 @@ func serves(t testing.TB, ln net.Listener, address string) {
 // What a listener without SO_REUSEADDR left behind is passed by no option, and
 // an option that comes after bind comes too late.
 func TestTooLate(t *testing.T) {
-	without := net.ListenConfig{Control: noOption.control}
+	without := net.ListenConfig{Control: testnet.NoOption.Control}
 	for _, state := range testnet.States {
 		t.Run(state.String(), func(t *testing.T) {
 			ln, err := without.Listen(t.Context(), "tcp", "127.0.0.1:0")
@@ -83,7 +83,7 @@ func TestTooLate(t *testing.T) {
 				if err != nil {
 					return err
 				}
-				return (addrOption | portOption).control("tcp", addr.String(), c)
+				return (testnet.ReuseAddr | testnet.ReusePort).Control("tcp", addr.String(), c)
 			}
 			testnet.Leave(t, closeAfter{ln, late}, addr.String(), state)
 			for _, m := range modes {
@@ -104,12 +104,12 @@ func TestTooLate(t *testing.T) {
 		addr := ln.Addr().(*net.TCPAddr).AddrPort()
 		testnet.Leave(t, ln, addr.String(), testnet.TimeWait)
 		refused(t, net.TCPAddrFromAddrPort(addr))
-		fd, err := bind(unix.SOCK_STREAM, netip.AddrPortFrom(addr.Addr(), 0), false, noOption)
+		fd, err := testnet.Bind(unix.SOCK_STREAM, netip.AddrPortFrom(addr.Addr(), 0), false, testnet.NoOption)
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer unix.Close(fd)
-		if err := addrOption.set(fd); err != nil {
+		if err := testnet.ReuseAddr.Set(fd); err != nil {
 			t.Fatal(err)
 		}
 		if err := unix.Bind(fd, &unix.SockaddrInet4{Port: int(addr.Port()), Addr: addr.Addr().As4()}); err != unix.EINVAL {

@@ -30,7 +30,7 @@ func thief(args []string) error {
 	if err != nil {
 		return err
 	}
-	config := net.ListenConfig{Control: reuseOptions(o).control}
+	config := net.ListenConfig{Control: testnet.Options(o).Control}
 	pc, err := config.ListenPacket(context.Background(), "udp4", address)
 	if errors.Is(err, syscall.EADDRINUSE) {
 		fmt.Println("EADDRINUSE")
@@ -96,15 +96,15 @@ func send(t testing.TB, to net.Addr, n int) {
 func goesByBind(t testing.TB) bool {
 	t.Helper()
 	address := netip.MustParseAddrPort(net.JoinHostPort("127.0.0.1", ownPort()))
-	first, err := bind(unix.SOCK_DGRAM, address, false, addrOption)
+	first, err := testnet.Bind(unix.SOCK_DGRAM, address, false, testnet.ReuseAddr)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer unix.Close(first)
-	if err := noOption.set(first); err != nil {
+	if err := testnet.NoOption.Set(first); err != nil {
 		t.Fatal(err)
 	}
-	second, err := bind(unix.SOCK_DGRAM, address, false, addrOption)
+	second, err := testnet.Bind(unix.SOCK_DGRAM, address, false, testnet.ReuseAddr)
 	if err == nil {
 		unix.Close(second)
 	} else if err != unix.EADDRINUSE {
@@ -119,7 +119,7 @@ func TestThief(t *testing.T) {
 		t.Skip("needs root to start another user's process")
 	}
 	sealed := func(t *testing.T) net.PacketConn {
-		former := net.ListenConfig{Control: addrOption.control}
+		former := net.ListenConfig{Control: testnet.ReuseAddr.Control}
 		there, err := former.ListenPacket(t.Context(), "udp4", "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)
@@ -143,19 +143,19 @@ func TestThief(t *testing.T) {
 		{"Port", opened(reuse.Port.ListenPacket), true},
 		{"control", opened(exposed), false},
 	} {
-		for _, options := range []reuseOptions{addrOption, portOption, addrOption | portOption} {
+		for _, options := range []testnet.Options{testnet.ReuseAddr, testnet.ReusePort, testnet.ReuseAddr | testnet.ReusePort} {
 			t.Run(owner.name+"/"+options.String(), func(t *testing.T) {
 				if owner.name == "Addr, sealed" && goesByBind(t) {
 					t.Skip("needs a kernel that goes by the options that sockets have now")
 				}
-				if owner.name == "Port" && options&portOption != 0 && goesByBind(t) {
+				if owner.name == "Port" && options&testnet.ReusePort != 0 && goesByBind(t) {
 					t.Skip("needs a kernel that shares a port within one user, which gVisor does not")
 				}
 				const datagrams = 100
 				pc := owner.open(t)
 				p := testnet.Start(t, nobody, "thief", pc.LocalAddr().String(), strconv.Itoa(int(options)))
 				want := "EADDRINUSE"
-				if !owner.safe && options != portOption {
+				if !owner.safe && options != testnet.ReusePort {
 					want = "bound"
 				}
 				if got := p.Line(t); got != want {
@@ -203,7 +203,7 @@ func TestSquatter(t *testing.T) {
 	}
 	const datagrams = 50
 	former := func(network, address string) (net.PacketConn, error) {
-		config := net.ListenConfig{Control: addrOption.control}
+		config := net.ListenConfig{Control: testnet.ReuseAddr.Control}
 		return config.ListenPacket(t.Context(), network, address)
 	}
 	there := listenPacket(t, former, "127.0.0.1:0")
@@ -310,14 +310,14 @@ func together(n int, f func(i int)) {
 
 // sealing binds as ListenPacket does over somebody's socket, without the lock.
 func sealing(_, address string) (net.PacketConn, error) {
-	config := net.ListenConfig{Control: addrOption.control}
+	config := net.ListenConfig{Control: testnet.ReuseAddr.Control}
 	pc, err := config.ListenPacket(context.Background(), "udp4", address)
 	if err != nil {
 		return nil, err
 	}
 	c, err := pc.(syscall.Conn).SyscallConn()
 	if err == nil {
-		err = noOption.control("udp4", address, c)
+		err = testnet.NoOption.Control("udp4", address, c)
 	}
 	if err != nil {
 		pc.Close()
@@ -443,7 +443,7 @@ func TestStartersUDP(t *testing.T) {
 
 	var fds []int
 	for range 2 {
-		fd, err := bind(unix.SOCK_DGRAM, there.LocalAddr().(*net.UDPAddr).AddrPort(), false, addrOption)
+		fd, err := testnet.Bind(unix.SOCK_DGRAM, there.LocalAddr().(*net.UDPAddr).AddrPort(), false, testnet.ReuseAddr)
 		if err != nil {
 			t.Fatalf("the control cannot bind: %v", err)
 		}
@@ -451,7 +451,7 @@ func TestStartersUDP(t *testing.T) {
 		fds = append(fds, fd)
 	}
 	for _, fd := range fds {
-		if err := noOption.set(fd); err != nil {
+		if err := testnet.NoOption.Set(fd); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -460,7 +460,7 @@ func TestStartersUDP(t *testing.T) {
 // holdUDP returns a socket with SO_REUSEADDR, which ListenPacket binds over.
 func holdUDP(t testing.TB, address string) net.PacketConn {
 	t.Helper()
-	config := net.ListenConfig{Control: addrOption.control}
+	config := net.ListenConfig{Control: testnet.ReuseAddr.Control}
 	pc, err := config.ListenPacket(t.Context(), "udp4", address)
 	if err != nil {
 		t.Fatal(err)
@@ -526,12 +526,12 @@ func TestSealedWaits(t *testing.T) {
 		starter.Go(func() { pc, err = reuse.ListenPacket("udp4", there.LocalAddr().String()) })
 		other.waited(t)
 		if sealed {
-			fd, err := bind(unix.SOCK_DGRAM, other.addr, false, addrOption)
+			fd, err := testnet.Bind(unix.SOCK_DGRAM, other.addr, false, testnet.ReuseAddr)
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer unix.Close(fd)
-			if err := noOption.set(fd); err != nil {
+			if err := testnet.NoOption.Set(fd); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -18,7 +18,7 @@ import (
 
 // TestOptions reads the options back from the sockets.
 func TestOptions(t *testing.T) {
-	const A, P = addrOption, portOption
+	const A, P = testnet.ReuseAddr, testnet.ReusePort
 	ctx := context.Background()
 	packet := func(pc net.PacketConn, err error) (io.Closer, error) { return pc, err }
 	listener := func(ln net.Listener, err error) (io.Closer, error) { return ln, err }
@@ -36,7 +36,7 @@ func TestOptions(t *testing.T) {
 		return &net.Dialer{LocalAddr: local[network[:3]], Control: control}
 	}
 
-	type want map[reuse.Mode]reuseOptions
+	type want map[reuse.Mode]testnet.Options
 	tests := []struct {
 		name              string
 		open              func(m reuse.Mode, network, address string) (io.Closer, error)
@@ -93,7 +93,7 @@ func TestOptions(t *testing.T) {
 						t.Fatal(err)
 					}
 					defer sock.Close()
-					if got := options(t, sock); got != want {
+					if got := testnet.OptionsOf(t, sock); got != want {
 						t.Errorf("options %v, want %v", got, want)
 					}
 				})
@@ -109,7 +109,7 @@ func TestProtocol(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer ln.Close()
-	of := map[reuse.Mode]int{0: sockopt(t, ln, unix.SO_PROTOCOL), reuse.Port: unix.IPPROTO_TCP}
+	of := map[reuse.Mode]int{0: testnet.Sockopt(t, ln, unix.SO_PROTOCOL), reuse.Port: unix.IPPROTO_TCP}
 	of[reuse.Addr] = of[0]
 	if of[0] == unix.IPPROTO_TCP {
 		t.Log("package net uses no Multipath TCP here")
@@ -125,7 +125,7 @@ func TestProtocol(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got := sockopt(t, ln, unix.SO_PROTOCOL); got != want {
+			if got := testnet.Sockopt(t, ln, unix.SO_PROTOCOL); got != want {
 				t.Errorf("%v: protocol %d, want %d", m, got, want)
 			}
 			ln.Close()
@@ -139,30 +139,30 @@ func TestSealed(t *testing.T) {
 	for _, test := range []struct {
 		address string
 		mode    reuse.Mode
-		want    reuseOptions
+		want    testnet.Options
 	}{
-		{"127.0.0.1:0", reuse.Addr, noOption},
-		{":0", reuse.Addr, noOption},
-		{"[::1]:0", reuse.Addr, noOption},
-		{"127.0.0.1:0", reuse.Addr | reuse.Port, portOption},
-		{"224.0.0.1:" + ownPort(), reuse.Addr, addrOption},
+		{"127.0.0.1:0", reuse.Addr, testnet.NoOption},
+		{":0", reuse.Addr, testnet.NoOption},
+		{"[::1]:0", reuse.Addr, testnet.NoOption},
+		{"127.0.0.1:0", reuse.Addr | reuse.Port, testnet.ReusePort},
+		{"224.0.0.1:" + ownPort(), reuse.Addr, testnet.ReuseAddr},
 	} {
 		t.Run(test.address+"/"+test.mode.String(), func(t *testing.T) {
-			former := net.ListenConfig{Control: addrOption.control}
+			former := net.ListenConfig{Control: testnet.ReuseAddr.Control}
 			there, err := former.ListenPacket(t.Context(), "udp", test.address)
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer there.Close()
 			address := there.LocalAddr().String()
-			if test.want != addrOption { // the control
+			if test.want != testnet.ReuseAddr { // the control
 				_, err := net.ListenPacket("udp", address)
 				wantInUse(t, "net.ListenPacket", err)
 			} else {
 				address = test.address
 			}
 			pc, err := test.mode.ListenPacket("udp", address)
-			if test.want != addrOption && goesByBind(t) {
+			if test.want != testnet.ReuseAddr && goesByBind(t) {
 				wantInUse(t, "where options count that a socket had at its bind", err)
 				return
 			}
@@ -170,11 +170,11 @@ func TestSealed(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer pc.Close()
-			if got := options(t, pc); got != test.want {
+			if got := testnet.OptionsOf(t, pc); got != test.want {
 				t.Errorf("options %v, want %v", got, test.want)
 			}
 			third, err := former.ListenPacket(t.Context(), "udp", address)
-			if test.want == addrOption {
+			if test.want == testnet.ReuseAddr {
 				if err != nil {
 					t.Errorf("another member of the multicast group: %v", err)
 				}

@@ -2,7 +2,11 @@
 
 package reuse_test
 
-import "testing"
+import (
+	"testing"
+
+	"example.com/reuse/internal/testnet"
+)
 
 // Thousands of combinations: all kinds of addresses.
-func TestAllRules(t *testing.T) { checkRules(t, firstPlaces, secondPlaces) }
+func TestAllRules(t *testing.T) { checkRules(t, testnet.FirstPlaces, testnet.SecondPlaces) }
