@@ -1,40 +1,41 @@
-// Package reuse opens sockets that a restarted server can have at once, on the
-// port it had before.
+// Package reuse opens sockets that a restarted server can bind immediately, on the
+// port it used before.
 //
-// A port that cannot be bound ("address already in use") is held by one of
-// three things, and each has a different cure:
+// A port that cannot be bound ("address already in use") is held by one of three
+// things, and each has a different cure:
 //
-//   - Connections of the former run that are still closing (TIME_WAIT,
-//     FIN_WAIT, LAST_ACK) or still served by a child process. [Addr] passes
+//   - Connections of the previous process that are still closing (TIME_WAIT,
+//     FIN_WAIT, LAST_ACK) or that a child process still serves. [Addr] binds over
 //     them: it is SO_REUSEADDR.
-//   - The former process itself, which still listens. [Port] lets both listen
+//   - The previous process itself, which still listens. [Port] lets both listen
 //     until the old one stops: it is SO_REUSEPORT, and both have to set it.
 //   - A unix socket's file, which outlives its owner. [Addr] replaces it.
 //
 // [Listen] and [ListenPacket] have the signatures of net.Listen and
-// net.ListenPacket, use Addr and return what those return; Port is opt-in by
-// name, as in reuse.Port.Listen("tcp", ":9999"). For contexts, keep-alive and
-// other hooks there are [Mode.ListenConfig], [Mode.Control] and [Mode.With],
-// which work with a net.ListenConfig and a net.Dialer.
+// net.ListenPacket, use Addr and return what those return. Port is opt-in by name,
+// as in reuse.Port.Listen("tcp", ":9999"). To pass a context, set keep-alive or add
+// a Control hook, use [Mode.ListenConfig], [Mode.Control] and [Mode.With] with a
+// net.ListenConfig or a net.Dialer.
 //
-// [example.com/reuse/inuse.Explain] reports why a bind failed: which of these it
-// was, or some other cause, who holds the port, and what frees it. The command
-// cmd/whyinuse does the same for servers in any language.
+// Three packages beside this one do more:
 //
-// Package handover, on top of this one, replaces a server by its successor while
-// both have the port, and loses no connection. Package shard opens several sockets
-// on one port in one process.
+//   - [example.com/reuse/inuse] reports why a bind failed: which of these it was, or
+//     some other cause, who holds the port, and what frees it. The command
+//     cmd/whyinuse does the same for servers in any language.
+//   - [example.com/reuse/handover] replaces a server by its successor while both have
+//     the port, and loses no connection.
+//   - [example.com/reuse/shard] opens several sockets on one port in one process.
 //
 // # What package net does by itself
 //
-// On Unix systems net.Listen sets SO_REUSEADDR on every TCP listener, and
-// always has: Listen("tcp", …) binds as net.Listen("tcp", …) does, and Addr is
-// no reason to import this package for a TCP listener in Go, unless it accepts
-// very many connections: those cost fewer system calls ([Mode.Listen]). What net
-// does not do: share a port (Port), replace a stale unix socket file, bind a
+// On Unix systems net.Listen sets SO_REUSEADDR on every TCP listener, and always
+// has: Listen("tcp", …) binds as net.Listen("tcp", …) does. For a TCP listener, Addr
+// is no reason to import this package, unless the server accepts very many
+// connections: accepting costs fewer system calls ([Mode.Listen]).
+//
+// Package net does not share a port (Port), replace a stale unix socket file, bind a
 // client's socket with SO_REUSEADDR, or keep others off a UDP port that was bound
-// with it. On Windows net sets nothing, and an immediate rebind
-// needs nothing.
+// with it. On Windows net sets nothing, and an immediate rebind needs nothing.
 //
 // # Systems
 //

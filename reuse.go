@@ -13,8 +13,8 @@ import (
 	"example.com/reuse/internal/keepalive"
 )
 
-// Listen is [Mode.Listen] of Addr: net.Listen, with an immediate rebind over
-// what closed connections, or a unix socket's dead owner, left behind.
+// Listen is [Mode.Listen] of Addr: net.Listen that binds immediately over what closed
+// connections, or a unix socket's dead owner, left behind.
 func Listen(network, address string) (net.Listener, error) {
 	return Addr.Listen(network, address)
 }
@@ -24,21 +24,21 @@ func ListenPacket(network, address string) (net.PacketConn, error) {
 	return Addr.ListenPacket(network, address)
 }
 
-// A Mode says what else may hold an address that is to be bound. Modes combine
-// with |. The zero Mode adds nothing to package net.
+// A Mode is a set of socket options that decide who may share an address: Addr, Port,
+// or Addr|Port. The zero Mode adds nothing to package net.
 type Mode uint8
 
 const (
-	// Addr passes what is left of closed sockets: SO_REUSEADDR.
+	// Addr binds over what is left of closed sockets: SO_REUSEADDR.
 	//
-	// On TCP these are connections of a former listener in any state. They
-	// have to have had SO_REUSEADDR too; those that a listener accepted
-	// inherit it, those that net.Dial opened lack it unless the Dialer has
-	// Addr.Control. A live listener is never passed (Linux:
+	// On TCP these are connections of a previous listener in any state. They
+	// have to have SO_REUSEADDR too. Connections that a listener accepted
+	// inherit it; those that net.Dial opened lack it unless the Dialer has
+	// Addr.Control. Addr never binds over a live listener (Linux:
 	// inet_csk_get_port, inet_bind_conflict).
 	//
-	// On Windows a bind passes them without any option; SO_REUSEADDR, which
-	// there lets every process take over a live port, is never set.
+	// On Windows a bind needs no option for that. SO_REUSEADDR, which there lets
+	// every process take over a live port, is never set.
 	// SO_EXCLUSIVEADDRUSE is not set either: it refuses a rebind while a
 	// connection of the former listener lives (Microsoft, "Using SO_REUSEADDR
 	// and SO_EXCLUSIVEADDRUSE").
@@ -46,14 +46,14 @@ const (
 
 	// Port lets several live sockets have one port, if all of them were
 	// opened with Port, on Linux and most other systems by the same user:
-	// SO_REUSEPORT, on FreeBSD SO_REUSEPORT_LB. Whether the kernel then
-	// spreads connections and datagrams over them is what Balances reports.
+	// SO_REUSEPORT, on FreeBSD SO_REUSEPORT_LB. Balances reports whether the
+	// kernel then distributes connections and datagrams among them.
 	//
 	// Use it where two instances are to run at once: to replace a process by
 	// its successor, or for one socket per worker. Do not use it otherwise: a
-	// second instance that is started by accident is not refused but takes
-	// its share of the clients, silently. And closing one of several
-	// listeners resets the connections that wait in its queue.
+	// second instance that is started by accident is not refused. It takes its
+	// share of the clients, silently. Closing one of several listeners resets
+	// the connections that wait in its queue.
 	//
 	// On TCP Port sets SO_REUSEADDR too: Linux (up to 6.12 at least) counts a
 	// connection that is closing as root's, so SO_REUSEPORT alone would not
@@ -209,19 +209,20 @@ func (m Mode) ListenPacket(network, address string) (net.PacketConn, error) {
 	return pc, err
 }
 
-// ListenConfig returns a net.ListenConfig with the Control hook of m, for
-// contexts, keep-alive and whatever else package net offers. To add a hook of
-// one's own, set its Control to m.With(hook). With Port, Multipath TCP is
-// turned off.
+// ListenConfig returns a net.ListenConfig with the Control hook of m. Use it to pass
+// a context or to set keep-alive. To add a hook, set its Control to m.With(hook).
+// With Port, Multipath TCP is turned off.
 //
-// A hook runs before bind and knows nothing of what follows. Therefore sockets
-// opened through a ListenConfig differ from those of [Mode.Listen] and
-// [Mode.ListenPacket] in four ways. Keep-alive is package net's and the caller's
-// alone, KeepAlive and KeepAliveConfig mean what they mean there, and net sets it
-// on each connection. A stale unix socket file is not replaced.
-// A unicast UDP socket with Addr keeps SO_REUSEADDR, so every user can bind on
-// top of it and get its datagrams. A UDP socket with port 0 can get a port that
-// another socket with the same option has already.
+// Sockets opened through a ListenConfig differ from those of [Mode.Listen] and
+// [Mode.ListenPacket] in four ways, because a hook runs before bind:
+//
+//   - Keep-alive is package net's: KeepAlive and KeepAliveConfig mean what they mean
+//     there, and net sets it on each connection.
+//   - A stale unix socket file is not replaced.
+//   - A unicast UDP socket with Addr keeps SO_REUSEADDR, so every user can bind on
+//     top of it and get its datagrams.
+//   - A UDP socket with port 0 can get a port that another socket with the same
+//     option has already.
 func (m Mode) ListenConfig() *net.ListenConfig {
 	config := new(net.ListenConfig)
 	if m != 0 {
@@ -246,7 +247,7 @@ type ControlFunc = func(network, address string, c syscall.RawConn) error
 //	Port  SO_REUSEPORT, SO_REUSEADDR  SO_REUSEPORT  ErrUnsupported, as everywhere on Windows
 //
 // Package net calls Control only if ControlContext is not set, and not at all on
-// Plan 9, js and wasip1. What a hook cannot do, ListenConfig tells. An error
+// Plan 9, js and wasip1. See ListenConfig for what a hook cannot do. An error
 // names the option and wraps that of setsockopt; errors.Is(err,
 // errors.ErrUnsupported) holds where kernel, system or network lack the option.
 func (m Mode) Control(network, address string, c syscall.RawConn) error {
