@@ -140,3 +140,51 @@ func TestStaleLeak(t *testing.T) {
 		t.Errorf("%d descriptors, before %d", after, before)
 	}
 }
+
+// The socket file of another host's server looks stale on this one, and stays.
+// On a file system of this host a file like that is replaced: the control.
+func TestSharedFileSystem(t *testing.T) {
+	testnet.PrivateMounts(t)
+	one, other := testnet.Hosts(t)
+	server, err := net.Listen("unix", one+"/socket")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	if _, err := net.Dial("unix", other+"/socket"); !errors.Is(err, syscall.ECONNREFUSED) {
+		t.Fatalf("the server on the other host: %v, want that this kernel does not know it", err)
+	}
+	for _, network := range unixNetworks {
+		c, err := listenUnix(network, other+"/socket")
+		wantInUse(t, network, err)
+		if err == nil {
+			c.Close()
+			continue
+		}
+		if !errors.Is(err, errors.ErrUnsupported) || !strings.Contains(err.Error(), "shared file system (fuse") {
+			t.Errorf("%s: %v, want also that a shared file system is not supported", network, err)
+		}
+	}
+	reachable(t, "unix", one+"/socket")
+	_, err = reuse.Listen("unix", one+"/socket")
+	wantInUse(t, "a live one", err)
+	if errors.Is(err, errors.ErrUnsupported) {
+		t.Errorf("a live one: %v, want only that it is in use", err)
+	}
+	if err := os.Remove(other + "/socket"); err != nil {
+		t.Fatal(err)
+	}
+	ln, err := reuse.Listen("unix", other+"/socket")
+	if err != nil {
+		t.Fatal("after it was removed by hand: ", err)
+	}
+	ln.Close()
+
+	local := testnet.Mount(t, "tmpfs", "")
+	leaveStale(t, "unix", local+"/socket")
+	ln, err = reuse.Listen("unix", local+"/socket")
+	if err != nil {
+		t.Fatal("the control: ", err)
+	}
+	ln.Close()
+}

@@ -33,10 +33,11 @@ func bound(t testing.TB, kind int, path string) (fd int) {
 	return fd
 }
 
-// leave leaves the file of a closed socket at path.
+// leave leaves the file of a closed socket at path. It was a datagram socket, of
+// which gVisor tells too.
 func leave(t testing.TB, path string) {
 	t.Helper()
-	unix.Close(bound(t, unix.SOCK_STREAM, path))
+	unix.Close(bound(t, unix.SOCK_DGRAM, path))
 }
 
 // Each socket is seen, in every state that it can have, and notices nothing of
