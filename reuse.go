@@ -130,13 +130,20 @@ func isDual(network, address string) bool {
 // connections inherit them, which saves four of net's five system calls on each.
 // Another keep-alive is set through [Mode.ListenConfig].
 //
-// Unix sockets: with Addr a socket file that no socket is bound to any more is
-// replaced. The file of a live socket is left alone, whether it listens or not,
-// and so is anything that is not a socket: a symbolic link, a regular file, a
-// directory. Of several that start at the same time, one gets the path and the
-// others get EADDRINUSE; to this end a lock file, address + ".reuse-lock",
-// exists for a moment. (AIX, Solaris, illumos, Windows: as package net.) Port
-// is errors.ErrUnsupported.
+// Unix sockets: with Addr Listen replaces a socket file that no socket is bound to
+// any more. (AIX, Solaris, illumos and Windows: as package net.) Port is
+// errors.ErrUnsupported. Listen leaves these alone, and returns EADDRINUSE:
+//
+//   - The file of a live socket, whether it listens or not.
+//   - Anything that is not a socket: a symbolic link, a regular file, a directory.
+//   - A file on a file system that other hosts can have, such as NFS, 9p, virtiofs
+//     or another one of FUSE. The kernel knows its own sockets only, so another
+//     host's server looks dead here. The error wraps errors.ErrUnsupported, too. In
+//     gVisor it does so for every socket but a datagram socket.
+//
+// Of several that start at the same time one gets the path, and the others get
+// EADDRINUSE. For that Listen makes and locks a file, address + ".reuse-lock", for a
+// moment. If the process is killed in that moment the file stays, and blocks nobody.
 func (m Mode) Listen(network, address string) (net.Listener, error) {
 	if err := m.check(network); err != nil {
 		return nil, &net.OpError{Op: "listen", Net: network, Addr: literal(network, address), Err: err}
