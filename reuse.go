@@ -256,7 +256,8 @@ type ControlFunc = func(network, address string, c syscall.RawConn) error
 // Package net calls Control only if ControlContext is not set, and not at all on
 // Plan 9, js and wasip1. See ListenConfig for what a hook cannot do. An error
 // names the option and wraps that of setsockopt; errors.Is(err,
-// errors.ErrUnsupported) holds where kernel, system or network lack the option.
+// errors.ErrUnsupported) holds where kernel, system or network lack the option, or
+// the kernel takes it and does nothing.
 func (m Mode) Control(network, address string, c syscall.RawConn) error {
 	if err := m.check(network); err != nil {
 		return err
