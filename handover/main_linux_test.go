@@ -46,7 +46,9 @@ func TestMain(m *testing.M) {
 var guard = testnet.Slow(60 * time.Second)
 
 // serve answers connections with its process id. It obeys its standard input:
-// "drain", "close", and, if it is silent, "go on".
+// "drain" and "cancel", which ends the drain's context; "work", upon which it says
+// when it has answered a hundred; "close" and "finish", which are the same; and, if
+// it is silent, "go on".
 func serve(args []string) error {
 	flags := flag.NewFlagSet("serve", flag.ContinueOnError)
 	network := flags.String("net", "tcp", "")
@@ -106,6 +108,8 @@ func serve(args []string) error {
 		close(accepting)
 	}
 	var handlers, drains sync.WaitGroup
+	var answered atomic.Int64
+	hundred := make(chan struct{})
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -115,10 +119,16 @@ func serve(args []string) error {
 			if err != nil {
 				return
 			}
-			handlers.Go(func() { answer(conn) })
+			handlers.Go(func() {
+				answer(conn)
+				if answered.Add(1) == 100 {
+					close(hundred)
+				}
+			})
 		}
 	}()
 	fmt.Println("listening", os.Getpid())
+	cancel := func() {}
 	in := bufio.NewScanner(os.Stdin)
 	for in.Scan() {
 		switch in.Text() {
@@ -129,14 +139,20 @@ func serve(args []string) error {
 			if in.Text() != "drain" {
 				timeout = testnet.Slow(300 * time.Millisecond)
 			}
+			ctx, end := context.WithTimeout(context.Background(), timeout)
+			cancel = end
 			drains.Go(func() {
-				ctx, cancel := context.WithTimeout(context.Background(), timeout)
-				defer cancel()
+				defer end()
 				start := time.Now()
 				err := own.Drain(ctx)
 				fmt.Println(outcome(err), time.Since(start).Microseconds(), err)
 			})
-		case "close":
+		case "cancel":
+			cancel()
+		case "work":
+			<-hundred
+			fmt.Println("worked")
+		case "close", "finish":
 			drains.Wait()
 			ln.Close()
 			<-done
@@ -158,8 +174,8 @@ func outcome(err error) string {
 		return "unknown"
 	case errors.Is(err, errors.ErrUnsupported):
 		return "unsupported"
-	case errors.Is(err, context.DeadlineExceeded):
-		return "deadline"
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return "ended"
 	case errors.Is(err, unix.EPERM):
 		return "refused"
 	}
@@ -181,7 +197,8 @@ func answer(conn net.Conn) {
 	io.Copy(io.Discard, conn) // the client closes first
 }
 
-// load connects again and again, and counts, until its standard input ends.
+// load connects again and again, and counts, until "stop" or the end of its standard
+// input.
 func load(args []string) error {
 	flags := flag.NewFlagSet("load", flag.ContinueOnError)
 	clients := flags.Int("n", 64, "")
@@ -223,9 +240,14 @@ func load(args []string) error {
 			}
 		})
 	}
-	io.Copy(io.Discard, os.Stdin)
+	in := bufio.NewScanner(os.Stdin)
+	stopped := in.Scan()
 	stop.Store(true)
 	running.Wait()
+	if stopped {
+		fmt.Println("stopped")
+		in.Scan()
+	}
 	fmt.Println(ok.Load(), lost.Load(), slow.Load())
 	return nil
 }

@@ -66,6 +66,30 @@ func (p process) counts(t testing.TB) (ok, lost, slow int) {
 	return ok, lost, slow
 }
 
+// finish ends a load, and then its servers, which answer what has arrived. It returns
+// what the load counted.
+func (p process) finish(t testing.TB, servers ...process) (ok, lost, slow int) {
+	t.Helper()
+	p.tell(t, "stop")
+	p.expect(t, "stopped")
+	for _, s := range servers {
+		s.tell(t, "finish")
+	}
+	for _, s := range servers {
+		if err := s.Wait(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return p.counts(t)
+}
+
+// works returns when a server has answered a hundred clients.
+func (p process) works(t testing.TB) {
+	t.Helper()
+	p.tell(t, "work")
+	p.expect(t, "worked")
+}
+
 // replaced returns what is lost while servers replace each other n times.
 func replaced(t testing.TB, drain bool, n int, begin, load func() process) (lost int) {
 	t.Helper()
@@ -110,17 +134,14 @@ func lossless(t *testing.T, restarts func(drain bool) (lost int)) {
 	t.Error("control: closing without draining loses nothing")
 }
 
-// times is n, or less where tests are to be short: of everything once, then.
-func times(n int) int {
-	if testing.Short() {
-		return min(n, 3)
-	}
-	return n
-}
+// times is how often something is restarted: n times, or twice, so that one who came
+// later is replaced, too.
+func times(n int) int { return testnet.Rounds(n, min(n, 2)) }
 
 // Servers of an ordinary user are replaced under load, and no connection is
 // lost. The control closes without draining, and loses some.
 func TestRestart(t *testing.T) {
+	t.Parallel()
 	needNobody(t)
 	for _, test := range []struct {
 		name      string
@@ -152,6 +173,7 @@ func TestRestart(t *testing.T) {
 				var took []string
 				for range times(6) {
 					next := start(t, nobody, "serve", flags...)
+					server.works(t)
 					if drain {
 						server.tell(t, "drain")
 						line := strings.Fields(server.expect(t, "drained"))
@@ -175,6 +197,7 @@ func TestRestart(t *testing.T) {
 
 // A successor that knows nothing of this package gets everything.
 func TestPlainSuccessor(t *testing.T) {
+	t.Parallel()
 	needNobody(t)
 	testnet.Namespace(t)
 	restart := func(drain bool) (lost int) {

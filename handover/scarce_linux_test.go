@@ -219,7 +219,7 @@ func exhaust(args []string) error {
 	if err := first.close(); err != nil {
 		return err
 	}
-	const most = 48 // more than Drain has at the same time
+	most := testnet.Rounds(48, 4) // more than Drain has at the same time
 	ctx, cancel := context.WithTimeout(context.Background(), guard)
 	defer cancel()
 	before, _ := descriptors()
@@ -293,6 +293,7 @@ func answered(kind string) error {
 // Descriptors are used up at any moment of an operation: it says EMFILE or
 // succeeds, leaves none behind, and what it left works when there are some again.
 func TestScarceDescriptors(t *testing.T) {
+	t.Parallel()
 	for kind := range scarceKinds {
 		t.Run(kind, func(t *testing.T) {
 			testnet.Namespace(t)

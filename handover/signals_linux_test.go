@@ -48,6 +48,7 @@ func (p process) signal(t testing.TB, s unix.Signal) {
 // process is stopped there for a while, or killed. Others serve at once, cannot
 // drain while it is stopped, and say so; they can when it is killed.
 func TestWaitingOld(t *testing.T) {
+	t.Parallel()
 	for _, signal := range []unix.Signal{unix.SIGKILL, unix.SIGSTOP} {
 		for _, waits := range []string{"queue", "handshake"} {
 			t.Run(waits+" "+signal.String(), func(t *testing.T) {
@@ -79,8 +80,10 @@ func TestWaitingOld(t *testing.T) {
 				old.stopped(t)
 				serves(t, "Listen", next)
 				third := start(t, os.Getuid(), "serve", flags[:4]...)
-				next.tell(t, "drain briefly")
-				if line := next.expect(t, "deadline"); !strings.Contains(line, "another socket of the group is drained") {
+				next.tell(t, "drain")
+				marked(t, 2) // it looks, besides the old one's
+				next.tell(t, "cancel")
+				if line := next.expect(t, "ended"); !strings.Contains(line, "another socket of the group is drained") {
 					t.Errorf("%q does not tell whom it waits for", line)
 				}
 				if got := shares(t, addr); got[old.pid()] > 0 || len(got) == 0 {
@@ -118,6 +121,7 @@ func replaceTwice(t testing.TB, p process, flags []string) {
 // One has drained and is not closed, another waits for its turn, and there is a
 // third. The first or the second is killed, or stopped for a while.
 func TestWaitingTurn(t *testing.T) {
+	t.Parallel()
 	for _, signal := range []unix.Signal{unix.SIGKILL, unix.SIGSTOP} {
 		for _, victim := range []int{0, 1} {
 			t.Run([]string{"first ", "second "}[victim]+signal.String(), func(t *testing.T) {
@@ -159,7 +163,7 @@ func TestWaitingTurn(t *testing.T) {
 					heard := connects(t, "Listen", 20)
 					p[0].end(t)
 					p[2].tell(t, "drain briefly")
-					line := p[2].expect(t, "deadline", "drained")
+					line := p[2].expect(t, "ended", "drained")
 					t.Logf("stopped at any time: %s", outcomeOf(line))
 					p[1].signal(t, unix.SIGCONT)
 					for _, pid := range heard() {
@@ -219,6 +223,7 @@ func serving(t testing.TB, p, q process) {
 // A successor that is stopped keeps its share waiting, as the kernel has it. Drain
 // returns, and when it goes on all is answered.
 func TestStoppedSuccessor(t *testing.T) {
+	t.Parallel()
 	testnet.Namespace(t)
 	old := start(t, os.Getuid(), "serve")
 	next := start(t, os.Getuid(), "serve")
@@ -239,12 +244,10 @@ func TestStoppedSuccessor(t *testing.T) {
 
 // A hundred restarts in a row, under load.
 func TestManyRestarts(t *testing.T) {
+	t.Parallel()
 	needNobody(t)
 	testnet.Namespace(t)
-	n := 100
-	if testing.Short() {
-		n = 10
-	}
+	n := testnet.Times(100)
 	lossless(t, func(drain bool) (lost int) {
 		if !drain {
 			n = min(n, 10)

@@ -52,7 +52,7 @@ func listen(network, address string) (*net.TCPListener, socket, error) {
 	tcp, ok := ln.(*net.TCPListener)
 	if !ok {
 		ln.Close()
-		return nil, socket{}, &net.OpError{Op: "listen", Net: network, Err: net.UnknownNetworkError(network)}
+		return nil, socket{}, &net.OpError{Op: "listen", Net: network, Addr: ln.Addr(), Err: net.UnknownNetworkError(network)}
 	}
 	return tcp, socket{born(tcp, &before)}, nil
 }
@@ -76,7 +76,7 @@ func listenPacket(network, address string) (*net.UDPConn, socket, error) {
 	udp, ok := pc.(*net.UDPConn)
 	if !ok {
 		pc.Close()
-		return nil, socket{}, &net.OpError{Op: "listen", Net: network, Err: net.UnknownNetworkError(network)}
+		return nil, socket{}, &net.OpError{Op: "listen", Net: network, Addr: pc.LocalAddr(), Err: net.UnknownNetworkError(network)}
 	}
 	return udp, socket{born(udp, &before)}, nil
 }

@@ -248,6 +248,7 @@ func countSteps(t *testing.T, kind string) (listening, draining, closing int) {
 // the survivor at once; those who connected to a process that was stopped, when it
 // goes on. The next handovers lose nothing either.
 func TestOldAtEveryStep(t *testing.T) {
+	t.Parallel()
 	needArguments(t)
 	for kind := range scarceKinds {
 		t.Run(kind, func(t *testing.T) { oldAtEveryStep(t, kind) })
@@ -261,8 +262,8 @@ func oldAtEveryStep(t *testing.T, kind string) {
 	server := start(t, os.Getuid(), "serve kind", kind)
 	ends := map[string]int{}
 	// Most are of probes, in the middle.
-	steps := someSteps(draining, times(14))
-	if !testing.Short() {
+	steps := someSteps(draining, testnet.Rounds(14, 4))
+	if testnet.Long {
 		for i := range 6 {
 			steps = append(steps, 2+i, draining-1-i)
 		}
@@ -327,6 +328,7 @@ func oldAtEveryStep(t *testing.T, kind string) {
 
 // The same for the successor, until it listens.
 func TestSuccessorAtEveryStep(t *testing.T) {
+	t.Parallel()
 	needArguments(t)
 	for kind := range scarceKinds {
 		t.Run(kind, func(t *testing.T) { successorAtEveryStep(t, kind) })
@@ -339,7 +341,7 @@ func successorAtEveryStep(t *testing.T, kind string) {
 	calls, _, _ := countSteps(t, kind)
 	server := start(t, os.Getuid(), "serve kind", kind)
 	ends := map[string]int{}
-	for i, at := range someSteps(calls, times(16)) {
+	for i, at := range someSteps(calls, testnet.Rounds(16, 4)) {
 		signal := []unix.Signal{unix.SIGKILL, unix.SIGSTOP}[i%2]
 		next := startStepped(t, kind, signal, at, "listen")
 		line := next.expect(t, "step", "listening")

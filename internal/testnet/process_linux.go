@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 const (
@@ -24,15 +26,6 @@ const (
 	// How many times slower than others an emulated machine is.
 	slowEnv = "TESTNET_SLOW"
 )
-
-// Times returns n, or with -short a tenth of it: for tests that do the same again and
-// again.
-func Times(n int) int {
-	if testing.Short() {
-		return max(n/10, 1)
-	}
-	return n
-}
 
 // Slow returns d, or on a slow machine as much more as that is slower.
 func Slow(d time.Duration) time.Duration { return d * time.Duration(Slowness()) }
@@ -68,7 +61,7 @@ type Process struct {
 }
 
 // Start runs a program of Main's in a process of its own, as user uid. It is
-// killed at the end of the test, or after a minute.
+// killed at the end of the test, or after a minute, ten minutes if tests are [Long]. What it prints to its standard error is shown if the test fails.
 func Start(t testing.TB, uid int, program string, args ...string) *Process {
 	t.Helper()
 	if os.Getenv(emulatedEnv) != "" {
@@ -79,7 +72,14 @@ func Start(t testing.TB, uid int, program string, args ...string) *Process {
 	cmd := exec.Command("/proc/self/exe", args...)
 	// With the race detector a process would sleep for a second at its end.
 	cmd.Env = append(os.Environ(), programEnv+"="+program, "GORACE=atexit_sleep_ms=0")
-	cmd.Stderr = os.Stderr
+	// No pipe, which a process that it starts could keep open.
+	fd, err := unix.MemfdCreate("stderr", unix.MFD_CLOEXEC)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stderr := os.NewFile(uintptr(fd), "stderr")
+	t.Cleanup(func() { stderr.Close() })
+	cmd.Stderr = stderr
 	if uid != os.Getuid() {
 		cmd.Dir = "/"
 		cmd.SysProcAttr = &syscall.SysProcAttr{
@@ -98,11 +98,19 @@ func Start(t testing.TB, uid int, program string, args ...string) *Process {
 		t.Fatal(err)
 	}
 	// A test that waits for it is not to wait until the test binary times out.
-	guard := time.AfterFunc(Slow(time.Minute), func() { cmd.Process.Kill() })
+	lifetime := Slow(time.Minute)
+	if Long {
+		lifetime *= 10
+	}
+	guard := time.AfterFunc(lifetime, func() { cmd.Process.Kill() })
 	t.Cleanup(func() {
 		guard.Stop()
 		cmd.Process.Kill()
 		cmd.Wait()
+		said := make([]byte, 4096)
+		if n, _ := stderr.ReadAt(said, 0); n > 0 && t.Failed() {
+			t.Logf("process %d, %s, says:\n%s", cmd.Process.Pid, program, said[:n])
+		}
 	})
 	return &Process{Cmd: cmd, In: in, out: bufio.NewReader(out)}
 }

@@ -21,15 +21,18 @@ import (
 // A State is that of a TCP socket, with the kernel's numbers.
 type State uint8
 
-// The states of include/net/tcp_states.h that an accepted connection can have.
+// The states of include/net/tcp_states.h that a listener, a handshake and an accepted
+// connection can have.
 const (
 	Gone        State = 0 // not the kernel's: there is no such socket
 	Established State = 1
+	SynReceived State = 3
 	FinWait1    State = 4
 	FinWait2    State = 5
 	TimeWait    State = 6
 	CloseWait   State = 8
 	LastAck     State = 9
+	Listen      State = 10
 	Closing     State = 11
 )
 
@@ -43,6 +46,8 @@ func (s State) String() string {
 		return "gone"
 	case Established:
 		return "ESTABLISHED"
+	case SynReceived:
+		return "SYN_RECV"
 	case FinWait1:
 		return "FIN_WAIT1"
 	case FinWait2:
@@ -53,6 +58,8 @@ func (s State) String() string {
 		return "CLOSE_WAIT"
 	case LastAck:
 		return "LAST_ACK"
+	case Listen:
+		return "LISTEN"
 	case Closing:
 		return "CLOSING"
 	}
@@ -160,6 +167,7 @@ func port(addr net.Addr) uint16 { return addr.(*net.TCPAddr).AddrPort().Port() }
 type Socket struct {
 	Local, Remote netip.AddrPort
 	State         State
+	Waiting       int // bytes to be read; for a listener, connections to be accepted
 }
 
 // Sockets returns the TCP sockets of the calling thread's network namespace.
@@ -182,10 +190,12 @@ func Sockets(t testing.TB) []Socket {
 			local, err1 := parseAddr(fields[1])
 			remote, err2 := parseAddr(fields[2])
 			state, err3 := strconv.ParseUint(fields[3], 16, 8)
-			if err1 != nil || err2 != nil || err3 != nil {
+			_, received, _ := strings.Cut(fields[4], ":")
+			waiting, err4 := strconv.ParseUint(received, 16, 32)
+			if err1 != nil || err2 != nil || err3 != nil || err4 != nil {
 				t.Fatalf("%s: %q", f.Name(), lines.Text())
 			}
-			sockets = append(sockets, Socket{local, remote, State(state)})
+			sockets = append(sockets, Socket{local, remote, State(state), int(waiting)})
 		}
 		if err := lines.Err(); err != nil {
 			t.Fatal(err)

@@ -2,13 +2,6 @@ package group
 
 import "slices"
 
-// An Instruction of classic BPF: struct sock_filter.
-type Instruction struct {
-	Op     uint16
-	Jt, Jf uint8
-	K      uint32
-}
-
 // Classes, modes and operations of include/uapi/linux/{bpf_common,filter}.h.
 const (
 	opLoad        = 0x00 // ld #k
