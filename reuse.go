@@ -104,8 +104,14 @@ func Balances() bool { return balances }
 // and so is anything that is not a socket: a symbolic link, a regular file, a
 // directory. Of several that start at the same time, one gets the path and the
 // others get EADDRINUSE; to this end a lock file, address + ".reuse-lock",
-// exists for a moment. (AIX, Solaris, illumos, Windows: as package net.) Port
-// is errors.ErrUnsupported.
+// exists for a moment. If a process is killed just then the file stays, and blocks
+// nobody.
+//
+// A stale file is not replaced where the kernel cannot know that no socket is
+// bound to it: on file systems that other hosts have too, such as NFS, 9p and
+// FUSE; in gVisor; and on AIX, Solaris, illumos and Windows. The error is
+// EADDRINUSE, and wraps errors.ErrUnsupported as well. Port is
+// errors.ErrUnsupported.
 func (m Mode) Listen(network, address string) (net.Listener, error) {
 	if err := m.check(network); err != nil {
 		return nil, &net.OpError{Op: "listen", Net: network, Err: err}
