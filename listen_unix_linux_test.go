@@ -166,15 +166,18 @@ func TestSharedFileSystem(t *testing.T) {
 		}
 	}
 	reachable(t, "unix", one+"/socket")
-	_, err = reuse.Listen("unix", one+"/socket")
+	ln, err := reuse.Listen("unix", one+"/socket")
 	wantInUse(t, "a live one", err)
+	if err == nil {
+		ln.Close()
+	}
 	if errors.Is(err, errors.ErrUnsupported) {
 		t.Errorf("a live one: %v, want only that it is in use", err)
 	}
 	if err := os.Remove(other + "/socket"); err != nil {
 		t.Fatal(err)
 	}
-	ln, err := reuse.Listen("unix", other+"/socket")
+	ln, err = reuse.Listen("unix", other+"/socket")
 	if err != nil {
 		t.Fatal("after it was removed by hand: ", err)
 	}

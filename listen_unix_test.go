@@ -123,15 +123,17 @@ func TestStale(t *testing.T) {
 // the zero at its end.
 const longestPath = len(unix.RawSockaddrUnix{}.Path) - 1
 
-// A file is replaced also if its path is as long as paths can be.
+// A file is replaced also if its path is as long as paths can be, and there is no
+// other directory.
 func TestStaleLongPath(t *testing.T) {
 	needTells(t)
 	t.Chdir(t.TempDir())
 	dir := strings.Repeat("d", longestPath-len("/s"))
-	if err := os.Mkdir(dir, 0o700); err != nil {
+	if err := errors.Join(os.Mkdir(dir, 0o700), os.Mkdir(dir[1:], 0o700)); err != nil {
 		t.Fatal(err)
 	}
-	for _, path := range []string{dir + "/s", dir + "/ss"} {
+	t.Setenv("TMPDIR", "nowhere")
+	for _, path := range []string{dir + "/s", dir[1:] + "/s", dir + "/ss"} {
 		if len(path) > longestPath {
 			if c, err := listenUnix("unix", path); err == nil {
 				c.Close()

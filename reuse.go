@@ -131,15 +131,16 @@ func isDual(network, address string) bool {
 // Another keep-alive is set through [Mode.ListenConfig].
 //
 // Unix sockets: with Addr Listen replaces a socket file that no socket is bound to
-// any more. (AIX, Solaris, illumos and Windows: as package net.) Port is
-// errors.ErrUnsupported. Listen leaves these alone, and returns EADDRINUSE:
+// any more. On Windows it is package net's. Port is errors.ErrUnsupported. Listen
+// leaves these alone, and returns EADDRINUSE:
 //
 //   - The file of a live socket, whether it listens or not.
 //   - Anything that is not a socket: a symbolic link, a regular file, a directory.
-//   - A file on a file system that other hosts can have, such as NFS, 9p, virtiofs
-//     or another one of FUSE. The kernel knows its own sockets only, so another
-//     host's server looks dead here. The error wraps errors.ErrUnsupported, too. In
-//     gVisor it does so for every socket but a datagram socket.
+//   - A file of which the kernel cannot tell whether it is stale. It knows its own
+//     sockets only, so on a file system that other hosts can have, such as NFS, 9p,
+//     virtiofs or another one of FUSE, the server of another host looks dead. In
+//     gVisor only the files of datagram sockets are told, on AIX, Solaris and
+//     illumos none. The error wraps errors.ErrUnsupported as well.
 //
 // Of several that start at the same time one gets the path, and the others get
 // EADDRINUSE. For that Listen makes and locks a file, address + ".reuse-lock", for a

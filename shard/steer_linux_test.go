@@ -24,7 +24,7 @@ type rawInstruction struct {
 func TestByCPU(t *testing.T) {
 	needSteering(t)
 	testnet.Namespace(t)
-	const datagrams = 1000 // for each CPU and each n
+	datagrams := testnet.Rounds(1000, 200) // for each CPU and each n
 	all := cpus(t)
 	var steered, hashed int
 	for _, address := range []string{"127.0.0.1:0", "[::1]:0", ":0"} {

@@ -87,10 +87,7 @@ func (m *member) dial() (net.Conn, error) {
 // The slots that the probe finds are those of an array that follows joins and
 // leaves, at each kind of address, and nobody sees a connection.
 func TestLocate(t *testing.T) {
-	steps := 40
-	if testing.Short() {
-		steps = 4
-	}
+	steps := testnet.Rounds(40, 12)
 	for _, test := range []struct{ network, address string }{
 		{"tcp4", "127.0.0.1:9999"}, {"tcp4", "0.0.0.0:9999"}, {"tcp6", "[::1]:9999"},
 		{"tcp6", "[::]:9999"}, {"tcp", "[::]:9999"}, {"tcp4", "127.0.0.7:9999"},

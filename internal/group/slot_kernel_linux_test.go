@@ -14,10 +14,7 @@ import (
 // Thousands of random joins and leaves: the model's slot is the one that the
 // kernel sends connections and datagrams to.
 func TestSlotKernel(t *testing.T) {
-	steps := 3000
-	if testing.Short() {
-		steps = 300
-	}
+	steps := testnet.Times(3000)
 	for _, network := range []string{"tcp4", "udp4"} {
 		t.Run(network, func(t *testing.T) {
 			testnet.Namespace(t)

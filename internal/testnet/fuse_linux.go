@@ -41,7 +41,8 @@ func Mount(t testing.TB, kind, options string) (dir string) {
 		t.Fatalf("mount %s: %v", kind, err)
 	}
 	t.Cleanup(func() {
-		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
+		// By force, which ends serve even if a test left a socket there.
+		if err := unix.Unmount(dir, unix.MNT_FORCE|unix.MNT_DETACH); err != nil {
 			t.Error(err)
 		}
 	})
