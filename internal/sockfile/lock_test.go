@@ -13,10 +13,7 @@ import (
 // One has the lock at a time, although each removes its file.
 func TestLock(t *testing.T) {
 	t.Chdir(t.TempDir())
-	rounds := 300
-	if testing.Short() {
-		rounds = 30
-	}
+	const rounds = 100
 	var holders, had atomic.Int32
 	var wg sync.WaitGroup
 	for range 64 {
