@@ -12,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"example.com/reuse"
 	"example.com/reuse/internal/testnet"
@@ -130,6 +131,10 @@ func TestStaleLeak(t *testing.T) {
 	before := testnet.Descriptors(t)
 	for range 100 {
 		leaveStale(t, "unix", "socket")
+		// An old file is replaced without waiting for a bind that may run.
+		if err := os.Chtimes("socket", time.Time{}, time.Now().Add(-time.Hour)); err != nil {
+			t.Fatal(err)
+		}
 		ln, err := reuse.Listen("unix", "socket")
 		if err != nil {
 			t.Fatal(err)

@@ -328,11 +328,28 @@ func TestStaleStays(t *testing.T) {
 	wantInUse(t, "ListenConfig", err)
 }
 
+func TestStarters(t *testing.T) {
+	startTogether(t, 3)
+
+	t.Run("control", func(t *testing.T) {
+		t.Chdir(t.TempDir())
+		leaveStale(t, "unix", "socket")
+		for range 2 { // what everybody writes: remove, then listen
+			os.Remove("socket")
+			ln, err := net.Listen("unix", "socket")
+			if err != nil {
+				t.Fatal("the naive way keeps a second starter out: ", err)
+			}
+			defer ln.Close()
+		}
+	})
+}
+
 // Of many that start over one stale file exactly one gets the path. Its file is
 // the one at the path.
-func TestStarters(t *testing.T) {
+func startTogether(t *testing.T, rounds int) {
 	needTells(t)
-	const starters, rounds = 100, 30
+	const starters = 100
 	for _, network := range unixNetworks {
 		t.Run(network, func(t *testing.T) {
 			supportsUnix(t, network)
@@ -364,19 +381,6 @@ func TestStarters(t *testing.T) {
 			}
 		})
 	}
-
-	t.Run("control", func(t *testing.T) {
-		t.Chdir(t.TempDir())
-		leaveStale(t, "unix", "socket")
-		for range 2 { // what everybody writes: remove, then listen
-			os.Remove("socket")
-			ln, err := net.Listen("unix", "socket")
-			if err != nil {
-				t.Fatal("the naive way keeps a second starter out: ", err)
-			}
-			defer ln.Close()
-		}
-	})
 }
 
 // wantInUse fails the test unless err is what package net returns for EADDRINUSE.
