@@ -22,9 +22,8 @@ import (
 
 // No child process gets a socket, whenever it is started. The control is a
 // socket without SOCK_CLOEXEC.
-func TestCloseOnExec(t *testing.T) { closeOnExec(t, 40) }
-
-func closeOnExec(t *testing.T, children int) {
+func TestCloseOnExec(t *testing.T) {
+	children := testnet.Rounds(1000, 40)
 	stop := make(chan struct{})
 	var listeners sync.WaitGroup
 	for _, m := range modes {
@@ -93,9 +92,8 @@ func inheritedSockets(t testing.TB) (sockets []string) {
 var errHook = errors.New("hook")
 
 // Calls that fail leave nothing behind.
-func TestLeak(t *testing.T) { leaks(t, 1000) }
-
-func leaks(t *testing.T, failures int) {
+func TestLeak(t *testing.T) {
+	failures := testnet.Rounds(10_000, 1000)
 	t.Chdir(t.TempDir())
 	holder, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -229,9 +227,8 @@ func exhaust(args []string) error {
 	return first.Close()
 }
 
-func TestLeakExhausted(t *testing.T) { leaksExhausted(t, 1000) }
-
-func leaksExhausted(t *testing.T, failures int) {
+func TestLeakExhausted(t *testing.T) {
+	failures := testnet.Rounds(10_000, 1000)
 	p := testnet.Start(t, os.Getuid(), "exhaust", strconv.Itoa(failures))
 	if got := p.Line(t); got != "nothing leaked" {
 		t.Errorf("the process says %q", got)

@@ -417,15 +417,38 @@ func twoStarters(t testing.TB, address, kind string) func() int {
 	}
 }
 
-// Starters can also be processes.
-func TestStarterProcessesUDP(t *testing.T) {
+// Again and again, of two starters over somebody's socket one gets the port. Without
+// the lock both do now and then, which is the control at length.
+func TestManyStartersUDP(t *testing.T) {
 	if goesByBind(t) {
 		t.Skip("needs a kernel that goes by the options that sockets have now")
 	}
-	start := twoStarters(t, holdUDP(t, "127.0.0.1:0").LocalAddr().String(), "")
-	for range 50 {
-		if won := start(); won != 1 {
-			t.Fatalf("%d of 2 starters got the port", won)
+	rounds := testnet.Rounds(2000, 50)
+	address := holdUDP(t, "127.0.0.1:0").LocalAddr().String()
+	for _, test := range []struct {
+		name            string
+		start, unlocked func() int
+	}{
+		{"goroutines",
+			func() int { return winners(t, reuse.ListenPacket, address) },
+			func() int { return winners(t, sealing, address) }},
+		{"processes", twoStarters(t, address, ""), twoStarters(t, address, "unlocked")},
+	} {
+		both := 0
+		for range rounds {
+			if won := test.start(); won != 1 {
+				t.Fatalf("%s: %d of 2 starters got the port", test.name, won)
+			}
+			if testnet.Long && test.unlocked() == 2 {
+				both++
+			}
+		}
+		if !testnet.Long {
+			continue
+		}
+		t.Logf("%s: without the lock both got the port in %d of %d rounds", test.name, both, rounds)
+		if both == 0 {
+			t.Errorf("%s: the control excludes the second, too", test.name)
 		}
 	}
 }

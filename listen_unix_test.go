@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"example.com/reuse"
+	"example.com/reuse/internal/testnet"
 	"golang.org/x/sys/unix"
 )
 
@@ -329,7 +330,7 @@ func TestStaleStays(t *testing.T) {
 }
 
 func TestStarters(t *testing.T) {
-	startTogether(t, 3)
+	startTogether(t, testnet.Rounds(30, 3))
 
 	t.Run("control", func(t *testing.T) {
 		t.Chdir(t.TempDir())

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"strconv"
 	"strings"
@@ -125,14 +126,14 @@ func staleOf(t testing.TB, uid int) {
 	}
 }
 
-func TestKilled(t *testing.T) {
-	killedAt(t, map[string]int{"locked": -1, "unlinkat": unix.SYS_UNLINKAT})
-}
-
 // The lock file of a killed process blocks nobody who may write to the directory,
-// wherever it was killed and whatever its umask; and nobody else can open it. It is
-// killed at a system call, or with -1 when it has the lock.
-func killedAt(t *testing.T, calls map[string]int) {
+// wherever it was killed and whatever its umask; and nobody else can open it.
+func TestKilled(t *testing.T) {
+	// A system call at which it is killed, or -1: when it has the lock.
+	calls := map[string]int{"locked": -1, "unlinkat": unix.SYS_UNLINKAT}
+	if testnet.Long {
+		maps.Copy(calls, map[string]int{"fchown": unix.SYS_FCHOWN, "fchmod": unix.SYS_FCHMOD, "linkat": unix.SYS_LINKAT, "flock": unix.SYS_FLOCK})
+	}
 	testnet.NeedRoot(t)
 	for _, test := range []struct {
 		name               string
