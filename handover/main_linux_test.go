@@ -197,7 +197,7 @@ func answer(conn net.Conn) {
 	io.Copy(io.Discard, conn) // the client closes first
 }
 
-// load connects again and again, and counts, until "stop" or the end of its standard
+// load connects again and again, and counts, until a line or the end of its standard
 // input.
 func load(args []string) error {
 	flags := flag.NewFlagSet("load", flag.ContinueOnError)

@@ -217,7 +217,7 @@ func TestWorkers(t *testing.T) {
 					}
 					serving = next
 				}
-				ok, lost, slow := clients.finish(t, serving...)
+				ok, lost, slow := clients.finish(t, drain, serving...)
 				t.Logf("drain %v: %d answers, %d lost, %d slow", drain, ok, lost, slow)
 				return lost
 			}

@@ -66,11 +66,15 @@ func (p process) counts(t testing.TB) (ok, lost, slow int) {
 	return ok, lost, slow
 }
 
-// finish ends a load, and then its servers, which answer what has arrived. It returns
-// what the load counted.
-func (p process) finish(t testing.TB, servers ...process) (ok, lost, slow int) {
+// finish ends a load, which may be patient, and then its servers, which answer what
+// has arrived. It returns what the load counted.
+func (p process) finish(t testing.TB, patient bool, servers ...process) (ok, lost, slow int) {
 	t.Helper()
-	p.tell(t, "stop")
+	if patient {
+		p.tell(t, "stop")
+	} else {
+		p.tell(t, "stop at once")
+	}
 	p.expect(t, "stopped")
 	for _, s := range servers {
 		s.tell(t, "finish")

@@ -81,14 +81,14 @@ func replaceShards(t *testing.T, network, address string, sizes []int, drain boo
 		old.close(false)
 		old = next
 	}
-	load.stop()
+	load.stop(drain)
 	old.close(true)
 	return load.counts()
 }
 
 // A shardLoad is clients of a shard.
 type shardLoad struct {
-	stop   func()                      // returns when nothing more is asked
+	stop   func(patient bool)          // returns when nothing more is asked
 	counts func() (answered, lost int) // comes when the servers have ended
 }
 
@@ -118,7 +118,7 @@ func newShardLoad(t *testing.T, network, address string, answered func()) shardL
 		})
 	}
 	return shardLoad{
-		func() { stopped.Store(true); asking.Wait() },
+		func(bool) { stopped.Store(true); asking.Wait() },
 		func() (answered, lost int) { return int(ok.Load()), int(failed.Load()) },
 	}
 }

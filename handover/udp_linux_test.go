@@ -145,7 +145,7 @@ func (c *crowd) dial(network, address string, answered func()) (goOn bool) {
 	conn, err := net.Dial(network, address)
 	if err != nil {
 		c.lose(err)
-		return true
+		return false
 	}
 	defer conn.Close()
 	for size := range 8 {
@@ -181,7 +181,10 @@ func (c *crowd) ask(conn *net.UDPConn, size int) (asked bool, err error) {
 	_, err = conn.Write(make([]byte, size))
 	c.mu.Unlock()
 	if err == nil {
-		_, err = conn.Read(make([]byte, 16))
+		var n int
+		if n, err = conn.Read(make([]byte, 16)); err == nil && n != size {
+			err = fmt.Errorf("%d bytes, want %d", n, size)
+		}
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -192,11 +195,24 @@ func (c *crowd) ask(conn *net.UDPConn, size int) (asked bool, err error) {
 	return true, err
 }
 
-// stop returns when no more is sent.
-func (c *crowd) stop() {
+// stop returns when no more is sent and, if the crowd is patient, all is answered: a
+// busy kernel delivers a datagram a moment later.
+func (c *crowd) stop(patient bool) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	c.stopped = true
+	c.mu.Unlock()
+	if !patient {
+		return
+	}
+	done := make(chan struct{})
+	go func() {
+		c.clients.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-time.After(guard):
+	}
 }
 
 // end comes after stop, when all servers have finished: what is not answered then
@@ -210,7 +226,8 @@ func (c *crowd) end() {
 	c.clients.Wait()
 }
 
-// loadUDP is a crowd. It obeys "stop", and ends with its standard input.
+// loadUDP is a crowd. It obeys "stop" and "stop at once", and ends with its standard
+// input.
 func loadUDP(args []string) error {
 	flags := flag.NewFlagSet("load udp", flag.ContinueOnError)
 	clients := flags.Int("n", 32, "")
@@ -225,7 +242,7 @@ func loadUDP(args []string) error {
 		}
 	}, func(err error) { fmt.Fprintln(os.Stderr, "load udp:", err) })
 	for in := bufio.NewScanner(os.Stdin); in.Scan(); {
-		c.stop()
+		c.stop(in.Text() == "stop")
 		fmt.Println("stopped")
 	}
 	c.end()
@@ -271,7 +288,7 @@ func TestRestartUDP(t *testing.T) {
 					server.end(t)
 					server = next
 				}
-				ok, lost, _ := clients.finish(t, server)
+				ok, lost, _ := clients.finish(t, drain, server)
 				t.Logf("drain %v: %d datagrams, %d lost; %d refused, drain took µs %v", drain, ok, lost, refused, took)
 				return lost
 			}
