@@ -71,6 +71,9 @@ func serveHTTP(args []string) error {
 			return err
 		}
 		lns = append(lns, ln)
+	}
+	fmt.Println("listening", os.Getpid())
+	for _, ln := range lns {
 		serving.Go(func() {
 			var err error
 			if *secure {
@@ -83,7 +86,6 @@ func serveHTTP(args []string) error {
 			}
 		})
 	}
-	fmt.Println("listening", os.Getpid())
 	line, err := bufio.NewReader(os.Stdin).ReadString('\n')
 	if err != nil {
 		return err
