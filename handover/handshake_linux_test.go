@@ -13,7 +13,7 @@ import (
 // A handshake that does not end is not given up: the client may be slow. It
 // belongs to the drained listener if that was alone when it began.
 func TestPendingHandshake(t *testing.T) {
-	t.Parallel()
+	testnet.Parallel(t)
 	testnet.NeedRoot(t)
 	testnet.Namespace(t)
 	server := start(t, os.Getuid(), "serve", "-net", "tcp4", "-addr", ":9999")

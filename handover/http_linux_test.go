@@ -186,7 +186,7 @@ func loadHTTP(args []string) error {
 // HTTP servers are replaced under load, and every request is answered. The
 // control shuts the server down without package handover.
 func TestRestartHTTP(t *testing.T) {
-	t.Parallel()
+	testnet.Parallel(t)
 	needNobody(t)
 	for _, test := range []struct {
 		name, server, load string

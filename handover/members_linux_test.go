@@ -53,7 +53,7 @@ const addr = "127.0.0.1:9999"
 
 // Nobody else: the listener says so, and serves on.
 func TestAlone(t *testing.T) {
-	t.Parallel()
+	testnet.Parallel(t)
 	testnet.Namespace(t)
 	server := start(t, os.Getuid(), "serve")
 	for range 3 {
@@ -69,7 +69,7 @@ func TestAlone(t *testing.T) {
 // After Drain only the others get connections, each its share. Without it the
 // drained one gets its share, too: the control.
 func TestSteered(t *testing.T) {
-	t.Parallel()
+	testnet.Parallel(t)
 	testnet.Namespace(t)
 	var servers []process
 	for range 4 {
@@ -94,7 +94,7 @@ func TestSteered(t *testing.T) {
 // Once a drained listener is closed the others have equal shares, and whoever
 // joins later has one as well: no program is left that says otherwise.
 func TestNoProgramLeft(t *testing.T) {
-	t.Parallel()
+	testnet.Parallel(t)
 	for _, order := range [][]int{{0, 1}, {1, 0}, {2, 0}} {
 		t.Run(fmt.Sprint(order), func(t *testing.T) {
 			testnet.Namespace(t)
@@ -136,7 +136,7 @@ func TestNoProgramLeft(t *testing.T) {
 // Who joins while another is drained leaves that one's program alone, and has its
 // share once that is closed.
 func TestJoinsDrained(t *testing.T) {
-	t.Parallel()
+	testnet.Parallel(t)
 	testnet.Namespace(t)
 	for _, i := range []int{0, 1} { // the first one and the last one is drained
 		servers := []process{start(t, os.Getuid(), "serve"), start(t, os.Getuid(), "serve")}
@@ -159,7 +159,7 @@ func TestJoinsDrained(t *testing.T) {
 // What is left of a Drain gives all new connections to one that joins without this
 // package, and is gone when another joins with it.
 func TestProgramLeft(t *testing.T) {
-	t.Parallel()
+	testnet.Parallel(t)
 	testnet.Namespace(t)
 	first, second := start(t, os.Getuid(), "serve"), start(t, os.Getuid(), "serve")
 	first.tell(t, "drain")
@@ -182,7 +182,7 @@ func TestProgramLeft(t *testing.T) {
 
 // Permanent workers, all replaced at the same time.
 func TestWorkers(t *testing.T) {
-	t.Parallel()
+	testnet.Parallel(t)
 	needNobody(t)
 	for _, test := range []struct{ name, serve, load, flags string }{
 		{"TCP", "serve", "load", ""},
@@ -229,7 +229,7 @@ func TestWorkers(t *testing.T) {
 // While one waits for its queue, the successor dies: it takes connections back
 // and says so.
 func TestSuccessorDies(t *testing.T) {
-	t.Parallel()
+	testnet.Parallel(t)
 	testnet.Namespace(t)
 	server, conn := queued(t)
 	next := start(t, os.Getuid(), "serve")
@@ -268,7 +268,7 @@ func steered(t testing.TB, p process) {
 // yet, for which requests become more patient.
 func inARow(t testing.TB, ask func(patience time.Duration) (steered, answered bool)) {
 	t.Helper()
-	patience := 20 * time.Millisecond
+	patience := testnet.Slow(20 * time.Millisecond)
 	deadline := time.Now().Add(guard)
 	for n := 0; n < 40; {
 		steered, answered := ask(patience)
@@ -278,7 +278,7 @@ func inARow(t testing.TB, ask func(patience time.Duration) (steered, answered bo
 			n = 0
 		}
 		if !answered {
-			patience = min(2*patience, time.Second)
+			patience = min(2*patience, testnet.Slow(time.Second))
 		}
 		if time.Now().After(deadline) {
 			t.Fatal("connections are not steered")
@@ -314,14 +314,14 @@ func queued(t testing.TB) (server process, conn net.Conn) {
 
 // A third process joins while one drains, and another leaves.
 func TestChangesDuringDrain(t *testing.T) {
-	t.Parallel()
+	testnet.Parallel(t)
 	testnet.Namespace(t)
 	server, conn := queued(t)
 	second := start(t, os.Getuid(), "serve")
 	server.tell(t, "drain")
 	steered(t, second)
 	third := start(t, os.Getuid(), "serve", "-plain")
-	for deadline := time.Now().Add(guard); ask1(addr, 200*time.Millisecond) != third.pid(); {
+	for deadline := time.Now().Add(guard); ask1(addr, testnet.Slow(200*time.Millisecond)) != third.pid(); {
 		if time.Now().After(deadline) {
 			t.Fatal("the third gets no connection")
 		}
@@ -342,7 +342,7 @@ func TestChangesDuringDrain(t *testing.T) {
 
 // At the end of its context Drain tells what was left, and can go on later.
 func TestDeadline(t *testing.T) {
-	t.Parallel()
+	testnet.Parallel(t)
 	testnet.Namespace(t)
 	server, conn := queued(t)
 	next := start(t, os.Getuid(), "serve")

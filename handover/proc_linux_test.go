@@ -42,7 +42,7 @@ func behind(args []string) error {
 // A handover needs no /proc: servers without it, and with one that is read-only or
 // hides processes, are replaced under load.
 func TestBehindProc(t *testing.T) {
-	t.Parallel()
+	testnet.Parallel(t)
 	testnet.NeedRoot(t)
 	for _, kind := range []string{"none", "readonly", "hidepid"} {
 		t.Run(kind, func(t *testing.T) {
@@ -75,7 +75,7 @@ func uptime(args []string) error {
 // time passes between them. The clock of a process that was stopped jumps, too:
 // TestOldAtEveryStep.
 func TestClocksApart(t *testing.T) {
-	t.Parallel()
+	testnet.Parallel(t)
 	needNobody(t)
 	testnet.NeedRoot(t)
 	testnet.Namespace(t)

@@ -78,7 +78,7 @@ func needArguments(t testing.TB) {
 // What a sandbox refuses Drain tells by name, and the server serves on; or it can
 // do without, and nothing is lost.
 func TestRefusedOptions(t *testing.T) {
-	t.Parallel()
+	testnet.Parallel(t)
 	needArguments(t)
 	needNobody(t)
 	guarded := filtersAreRoots(t)
@@ -149,7 +149,7 @@ func TestRefusedOptions(t *testing.T) {
 
 // New says at once what it cannot do without.
 func TestRefusedNew(t *testing.T) {
-	t.Parallel()
+	testnet.Parallel(t)
 	needArguments(t)
 	needDrain(t)
 	testnet.Namespace(t)
@@ -184,7 +184,7 @@ func refusedNew(args []string) error {
 // Servers in sandboxes are replaced under load, and nothing is lost; who joins
 // later has a share.
 func TestRefusedRestart(t *testing.T) {
-	t.Parallel()
+	testnet.Parallel(t)
 	needArguments(t)
 	needNobody(t)
 	for _, call := range []string{"setsockopt SO_DETACH_REUSEPORT_BPF", "getsockopt SO_MEMINFO"} {

@@ -145,7 +145,7 @@ func times(n int) int { return testnet.Rounds(n, min(n, 2)) }
 // Servers of an ordinary user are replaced under load, and no connection is
 // lost. The control closes without draining, and loses some.
 func TestRestart(t *testing.T) {
-	t.Parallel()
+	testnet.Parallel(t)
 	needNobody(t)
 	for _, test := range []struct {
 		name      string
@@ -201,7 +201,7 @@ func TestRestart(t *testing.T) {
 
 // A successor that knows nothing of this package gets everything.
 func TestPlainSuccessor(t *testing.T) {
-	t.Parallel()
+	testnet.Parallel(t)
 	needNobody(t)
 	testnet.Namespace(t)
 	restart := func(drain bool) (lost int) {

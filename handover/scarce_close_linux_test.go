@@ -86,7 +86,7 @@ func scarceClose(args []string) error {
 // Close cannot look at the group for want of descriptors: what the rest of those
 // that were drained together get then is not lost.
 func TestScarceClose(t *testing.T) {
-	t.Parallel()
+	testnet.Parallel(t)
 	testnet.Namespace(t)
 	needDrain(t)
 	for _, left := range []string{"0", "10"} {

@@ -293,7 +293,7 @@ func answered(kind string) error {
 // Descriptors are used up at any moment of an operation: it says EMFILE or
 // succeeds, leaves none behind, and what it left works when there are some again.
 func TestScarceDescriptors(t *testing.T) {
-	t.Parallel()
+	testnet.Parallel(t)
 	for kind := range scarceKinds {
 		t.Run(kind, func(t *testing.T) {
 			testnet.Namespace(t)

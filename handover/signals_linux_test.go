@@ -48,7 +48,7 @@ func (p process) signal(t testing.TB, s unix.Signal) {
 // process is stopped there for a while, or killed. Others serve at once, cannot
 // drain while it is stopped, and say so; they can when it is killed.
 func TestWaitingOld(t *testing.T) {
-	t.Parallel()
+	testnet.Parallel(t)
 	for _, signal := range []unix.Signal{unix.SIGKILL, unix.SIGSTOP} {
 		for _, waits := range []string{"queue", "handshake"} {
 			t.Run(waits+" "+signal.String(), func(t *testing.T) {
@@ -121,7 +121,7 @@ func replaceTwice(t testing.TB, p process, flags []string) {
 // One has drained and is not closed, another waits for its turn, and there is a
 // third. The first or the second is killed, or stopped for a while.
 func TestWaitingTurn(t *testing.T) {
-	t.Parallel()
+	testnet.Parallel(t)
 	for _, signal := range []unix.Signal{unix.SIGKILL, unix.SIGSTOP} {
 		for _, victim := range []int{0, 1} {
 			t.Run([]string{"first ", "second "}[victim]+signal.String(), func(t *testing.T) {
@@ -223,7 +223,7 @@ func serving(t testing.TB, p, q process) {
 // A successor that is stopped keeps its share waiting, as the kernel has it. Drain
 // returns, and when it goes on all is answered.
 func TestStoppedSuccessor(t *testing.T) {
-	t.Parallel()
+	testnet.Parallel(t)
 	testnet.Namespace(t)
 	old := start(t, os.Getuid(), "serve")
 	next := start(t, os.Getuid(), "serve")
@@ -244,7 +244,7 @@ func TestStoppedSuccessor(t *testing.T) {
 
 // A hundred restarts in a row, under load.
 func TestManyRestarts(t *testing.T) {
-	t.Parallel()
+	testnet.Parallel(t)
 	needNobody(t)
 	testnet.Namespace(t)
 	n := testnet.Times(100)

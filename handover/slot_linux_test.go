@@ -15,7 +15,7 @@ import (
 // Without TCP_MD5SIG, and so without probes, a listener follows its group from
 // its birth: servers are replaced one after the other, and nothing is lost.
 func TestNoProbes(t *testing.T) {
-	t.Parallel()
+	testnet.Parallel(t)
 	needArguments(t)
 	needNobody(t)
 	testnet.Namespace(t)
@@ -77,7 +77,7 @@ func filter([]string) error {
 // slot. An ordinary user's Drain says so, and the server keeps its share; root's
 // drops the SYNs that are meant for it, and loses nothing.
 func TestUnknownSlot(t *testing.T) {
-	t.Parallel()
+	testnet.Parallel(t)
 	needArguments(t)
 	testnet.NeedRoot(t)
 	testnet.Namespace(t)
@@ -128,7 +128,7 @@ func TestUnknownSlot(t *testing.T) {
 
 // Without the sandbox the same listener learns its slot.
 func TestAdopted(t *testing.T) {
-	t.Parallel()
+	testnet.Parallel(t)
 	testnet.Namespace(t)
 	first := start(t, os.Getuid(), "serve")
 	server := start(t, os.Getuid(), "serve", "-adopt")

@@ -248,7 +248,7 @@ func countSteps(t *testing.T, kind string) (listening, draining, closing int) {
 // the survivor at once; those who connected to a process that was stopped, when it
 // goes on. The next handovers lose nothing either.
 func TestOldAtEveryStep(t *testing.T) {
-	t.Parallel()
+	testnet.Parallel(t)
 	needArguments(t)
 	for kind := range scarceKinds {
 		t.Run(kind, func(t *testing.T) { oldAtEveryStep(t, kind) })
@@ -328,7 +328,7 @@ func oldAtEveryStep(t *testing.T, kind string) {
 
 // The same for the successor, until it listens.
 func TestSuccessorAtEveryStep(t *testing.T) {
-	t.Parallel()
+	testnet.Parallel(t)
 	needArguments(t)
 	for kind := range scarceKinds {
 		t.Run(kind, func(t *testing.T) { successorAtEveryStep(t, kind) })

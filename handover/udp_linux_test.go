@@ -252,7 +252,7 @@ func loadUDP(args []string) error {
 
 // As TestRestart.
 func TestRestartUDP(t *testing.T) {
-	t.Parallel()
+	testnet.Parallel(t)
 	needNobody(t)
 	for _, test := range []struct{ name, server, load string }{
 		{"IPv4", "-addr 127.0.0.1:9999", ""},

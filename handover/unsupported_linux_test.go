@@ -125,7 +125,7 @@ func firstWord() uint32 {
 // Without netlink Drain says so, and the server serves on; without membarrier it
 // waits longer, and loses nothing either.
 func TestSeccomp(t *testing.T) {
-	t.Parallel()
+	testnet.Parallel(t)
 	testnet.Namespace(t)
 	// Where socket(2) is a socketcall, a filter does not see its arguments.
 	if runtime.GOARCH != "386" && runtime.GOARCH != "s390x" {

@@ -46,6 +46,14 @@ func Namespace(t testing.TB) {
 	}
 }
 
+// Parallel is t.Parallel for a test that has a Namespace, unless the machine takes
+// its place.
+func Parallel(t *testing.T) {
+	if os.Getenv(machineEnv) != "own" {
+		t.Parallel()
+	}
+}
+
 // As runs f with another file system uid, which is what the kernel takes for
 // the owner of a socket that f opens. The test has to run as root, and f on the
 // calling goroutine.
