@@ -2,6 +2,7 @@ package sockfile
 
 import (
 	"bytes"
+	"encoding/binary"
 	"os"
 	"strings"
 	"testing"
@@ -30,7 +31,7 @@ func watch(t testing.TB) (created func() []string) {
 		}
 		for events = events[:n]; len(events) > 0; {
 			name := events[unix.SizeofInotifyEvent:]
-			size := int(events[12]) // of the name with its padding; a multiple of 16, below 256
+			size := binary.NativeEndian.Uint32(events[12:]) // of the name with its padding
 			names = append(names, string(bytes.TrimRight(name[:size], "\x00")))
 			events = name[size:]
 		}

@@ -22,6 +22,7 @@ const (
 	// execute them, and the emulator may hang already when it forks. "swapped"
 	// where the emulated byte order is not the kernel's.
 	emulatedEnv = "TESTNET_EMULATED"
+	swapped     = "swapped"
 
 	// How many times slower than others an emulated machine is.
 	slowEnv = "TESTNET_SLOW"
