@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log"
 	"net"
+	"os"
 	"runtime"
 	"sync"
 	"testing"
@@ -123,6 +125,8 @@ func (l *fakeListener) Addr() net.Addr { return nil }
 
 // Errors of Accept slow the server down, and do not end it.
 func TestAcceptErrors(t *testing.T) {
+	log.SetOutput(t.Output())
+	defer log.SetOutput(os.Stderr)
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		ln := newFakeListener()
