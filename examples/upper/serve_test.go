@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
-	"log"
 	"net"
-	"os"
 	"runtime"
 	"sync"
 	"testing"
@@ -125,8 +123,7 @@ func (l *fakeListener) Addr() net.Addr { return nil }
 
 // Errors of Accept slow the server down, and do not end it.
 func TestAcceptErrors(t *testing.T) {
-	log.SetOutput(t.Output())
-	defer log.SetOutput(os.Stderr)
+	ownLog(t)
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		ln := newFakeListener()
