@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log"
 	"math/rand/v2"
 	"net"
 	"runtime"
@@ -15,9 +16,17 @@ import (
 	"time"
 )
 
+// ownLog makes what the server logs output of the test.
+func ownLog(t testing.TB) {
+	old := log.Writer()
+	log.SetOutput(t.Output())
+	t.Cleanup(func() { log.SetOutput(old) })
+}
+
 // start runs the server until the end of the test, and returns its address.
 func start(t testing.TB, network string) string {
 	t.Helper()
+	ownLog(t)
 	ctx, cancel := context.WithCancel(context.Background())
 	out, stdout := io.Pipe()
 	done := make(chan error, 1)
@@ -191,6 +200,7 @@ func TestUDP(t *testing.T) {
 // Connections keep coming while the server stops: each is served or refused,
 // and none outlives it.
 func TestStopWhileAccepting(t *testing.T) {
+	ownLog(t)
 	for range 20 {
 		stopWhileAccepting(t)
 	}

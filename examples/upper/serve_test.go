@@ -123,6 +123,7 @@ func (l *fakeListener) Addr() net.Addr { return nil }
 
 // Errors of Accept slow the server down, and do not end it.
 func TestAcceptErrors(t *testing.T) {
+	ownLog(t)
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		ln := newFakeListener()
