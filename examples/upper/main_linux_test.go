@@ -133,7 +133,7 @@ func asleep(t testing.TB, pid int) bool {
 	return true
 }
 
-func TestRestart(t *testing.T) {
+func TestRestartAtOnce(t *testing.T) {
 	testnet.NeedTables(t)
 	testnet.Namespace(t)
 	start := func() *testnet.Process {
