@@ -58,9 +58,12 @@ func main() {
 
 // run serves until a signal ends it, or a successor takes over.
 func run(stdout io.Writer, addr, pidFile string, idleGrace time.Duration) error {
-	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, syscall.SIGHUP, syscall.SIGTERM, os.Interrupt)
-	defer signal.Stop(signals)
+	// Apart, since a channel that is full loses the next signal.
+	restart, stop := make(chan os.Signal, 1), make(chan os.Signal, 1)
+	signal.Notify(restart, syscall.SIGHUP)
+	defer signal.Stop(restart)
+	signal.Notify(stop, syscall.SIGTERM, os.Interrupt)
+	defer signal.Stop(stop)
 
 	ln, err := handover.Listen("tcp", addr)
 	if err != nil {
@@ -83,38 +86,39 @@ func run(stdout io.Writer, addr, pidFile string, idleGrace time.Duration) error 
 		return err
 	}
 	for {
+		succeeded := false
 		select {
 		case err := <-served:
 			return err
-		case s := <-signals:
-			if s == syscall.SIGHUP {
-				// The successor has the address in full, if it was :0.
-				if err := successor(ln.Addr().String()); err != nil {
-					log.Printf("no successor: %v", err)
-					continue
-				}
-			}
-			ctx, cancel := context.WithTimeout(context.Background(), drainTimeout)
-			err := h.Shutdown(ctx, ln)
-			switch {
-			case errors.Is(err, handover.ErrAlone) && s == syscall.SIGHUP:
-				log.Print("the successor is gone: ", err)
-				if pidFile != "" {
-					err = writePID(pidFile)
-				}
-				cancel()
-				if err != nil {
-					log.Print(err)
-				}
+		case <-restart:
+			// The successor has the address in full, if it was :0.
+			if err := successor(ln.Addr().String()); err != nil {
+				log.Printf("no successor: %v", err)
 				continue
-			case err != nil && ctx.Err() == nil:
-				// Alone, or where no handover is possible.
-				log.Print("stopping without handover: ", err)
-				err = srv.Shutdown(ctx)
+			}
+			succeeded = true
+		case <-stop:
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), drainTimeout)
+		err := h.Shutdown(ctx, ln)
+		switch {
+		case errors.Is(err, handover.ErrAlone) && succeeded:
+			log.Print("the successor is gone: ", err)
+			if pidFile != "" {
+				err = writePID(pidFile)
 			}
 			cancel()
-			return err
+			if err != nil {
+				log.Print(err)
+			}
+			continue
+		case err != nil && ctx.Err() == nil:
+			// Alone, or where no handover is possible.
+			log.Print("stopping without handover: ", err)
+			err = srv.Shutdown(ctx)
 		}
+		cancel()
+		return err
 	}
 }
 

@@ -33,6 +33,14 @@ func TestMain(m *testing.M) {
 			main()
 			return nil
 		},
+		"stuck": func([]string) error {
+			if _, ok := os.LookupEnv(readyEnv); ok {
+				fmt.Println("starting", os.Getpid())
+				time.Sleep(guard)
+			}
+			main()
+			return nil
+		},
 		"load": load,
 	})
 }
@@ -220,6 +228,29 @@ func TestBroken(t *testing.T) {
 	p.Process.Signal(syscall.SIGTERM)
 	if err := p.Wait(); err != nil {
 		t.Error(err)
+	}
+}
+
+// Signals that come while a successor starts are obeyed afterwards, all of them.
+func TestSignalsWhileStarting(t *testing.T) {
+	p := testnet.Start(t, os.Getuid(), "stuck", "-addr", "127.0.0.1:0")
+	listening(t, p)
+	p.Process.Signal(syscall.SIGHUP)
+	first := true
+	for line := p.Line(t); line != ""; line = p.Line(t) {
+		var successor int
+		if _, err := fmt.Sscanf(line, "starting %d", &successor); err != nil {
+			t.Fatalf("%q: %v", line, err)
+		}
+		if first {
+			p.Process.Signal(syscall.SIGHUP)
+			p.Process.Signal(syscall.SIGTERM)
+			first = false
+		}
+		syscall.Kill(successor, syscall.SIGKILL)
+	}
+	if err := p.Wait(); err != nil || first {
+		t.Errorf("%v; a successor started: %v", err, !first)
 	}
 }
 
