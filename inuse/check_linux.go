@@ -23,7 +23,7 @@ func (a attempt) checkPort(ctx context.Context) (*Error, error) {
 			err = a.bindTwice()
 		}
 		if err != nil {
-			return explained(ctx, err, a.unexplained(err)), nil
+			return explanationOf(ctx, err, a.unexplained(err)), nil
 		}
 	}
 	e := a.explain(ctx)
@@ -40,8 +40,8 @@ func (a attempt) checkPort(ctx context.Context) (*Error, error) {
 	return e, nil
 }
 
-// explained returns the explanation of err, or otherwise.
-func explained(ctx context.Context, err error, otherwise *Error) *Error {
+// explanationOf returns the explanation of err, or otherwise.
+func explanationOf(ctx context.Context, err error, otherwise *Error) *Error {
 	if a, ok := attemptOf(err); ok {
 		if e := a.explain(ctx); e != nil {
 			return e
