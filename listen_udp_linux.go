@@ -43,8 +43,8 @@ func (m Mode) listenSealed(network string, cause error) (net.PacketConn, error) 
 	return m.bindSealed(network, addr.String())
 }
 
-// bindSealed binds with SO_REUSEADDR and then clears it, which closes the port to
-// whoever comes later: the kernel asks both sockets.
+// bindSealed binds with SO_REUSEADDR and then clears it. After that nobody can bind
+// the port: the kernel goes by the options of both sockets.
 func (m Mode) bindSealed(network, address string) (net.PacketConn, error) {
 	var seal bool
 	config := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {

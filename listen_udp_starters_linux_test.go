@@ -369,7 +369,7 @@ func sandboxed(args []string) error {
 		_, err := testnet.Seccomp(0, []unix.SockFilter{
 			{Code: 0x20, K: 0}, // the number of the system call
 			{Code: 0x15, K: unix.SYS_SOCKET, Jf: 3},
-			{Code: 0x20, K: 16 + lowWord()}, // its first argument
+			{Code: 0x20, K: 16 + testnet.LowWord()}, // its first argument
 			{Code: 0x15, K: unix.AF_UNIX, Jf: 1},
 			{Code: 0x06, K: unix.SECCOMP_RET_ERRNO | uint32(unix.EAFNOSUPPORT)},
 			{Code: 0x06, K: unix.SECCOMP_RET_ALLOW},
@@ -388,7 +388,7 @@ func sandboxed(args []string) error {
 
 // Without the lock there is no second bind.
 func TestSealedSandbox(t *testing.T) {
-	needArguments(t)
+	testnet.NeedArguments(t)
 	if goesByBind(t) {
 		t.Skip("needs a kernel that goes by the options that sockets have now")
 	}

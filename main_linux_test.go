@@ -1,10 +1,8 @@
 package reuse_test
 
 import (
-	"encoding/binary"
 	"net"
 	"os"
-	"runtime"
 	"strconv"
 	"testing"
 
@@ -39,21 +37,4 @@ func refused(t testing.TB, addr net.Addr) {
 	if err != unix.EADDRINUSE {
 		t.Errorf("without an option %v is not in use: %v", addr, err)
 	}
-}
-
-// needArguments skips the test where a seccomp filter does not see the arguments of
-// socket and setsockopt, since Go calls them by socketcall.
-func needArguments(t testing.TB) {
-	t.Helper()
-	if runtime.GOARCH == "386" || runtime.GOARCH == "s390x" {
-		t.Skip("needs system calls socket and setsockopt")
-	}
-}
-
-// lowWord is where in an argument of a system call its lower half is.
-func lowWord() uint32 {
-	if binary.NativeEndian.Uint16([]byte{0, 1}) == 1 {
-		return 4
-	}
-	return 0
 }

@@ -195,9 +195,9 @@ func ignored(args []string) error {
 	_, err := testnet.Seccomp(0, []unix.SockFilter{
 		{Code: 0x20, K: 0}, // the number of the system call
 		{Code: 0x15, K: unix.SYS_SETSOCKOPT, Jf: 5},
-		{Code: 0x20, K: 24 + lowWord()}, // its second argument
+		{Code: 0x20, K: 24 + testnet.LowWord()}, // its second argument
 		{Code: 0x15, K: unix.SOL_SOCKET, Jf: 3},
-		{Code: 0x20, K: 32 + lowWord()}, // its third
+		{Code: 0x20, K: 32 + testnet.LowWord()}, // its third
 		{Code: 0x15, K: option, Jf: 1},
 		{Code: 0x06, K: unix.SECCOMP_RET_ERRNO}, // no error
 		{Code: 0x06, K: unix.SECCOMP_RET_ALLOW},
@@ -238,7 +238,7 @@ func ignored(args []string) error {
 // An option that the kernel takes and ignores is unsupported, wherever it is set by
 // this package. Package net sets SO_REUSEADDR for a listener.
 func TestIgnoredOption(t *testing.T) {
-	needArguments(t)
+	testnet.NeedArguments(t)
 	for _, test := range []struct{ option, mode, want string }{
 		{"SO_REUSEPORT", "Port", "unsupported unsupported unsupported unsupported unsupported "},
 		{"SO_REUSEADDR", "Addr", "opened opened opened unsupported unsupported "},

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"runtime"
 	"strings"
 	"testing"
 
@@ -66,20 +65,11 @@ func refused(args []string) error {
 	return serve(args[2:])
 }
 
-// needArguments skips the test where a filter does not see the arguments of
-// setsockopt, since Go calls it by socketcall.
-func needArguments(t testing.TB) {
-	t.Helper()
-	if runtime.GOARCH == "386" || runtime.GOARCH == "s390x" {
-		t.Skip("needs a system call setsockopt")
-	}
-}
-
 // What a sandbox refuses Drain tells by name, and the server serves on; or it can
 // do without, and nothing is lost.
 func TestRefusedOptions(t *testing.T) {
 	testnet.Parallel(t)
-	needArguments(t)
+	testnet.NeedArguments(t)
 	needNobody(t)
 	guarded := filtersAreRoots(t)
 	for _, test := range []struct {
@@ -150,7 +140,7 @@ func TestRefusedOptions(t *testing.T) {
 // New says at once what it cannot do without.
 func TestRefusedNew(t *testing.T) {
 	testnet.Parallel(t)
-	needArguments(t)
+	testnet.NeedArguments(t)
 	needDrain(t)
 	testnet.Namespace(t)
 	for _, call := range []string{"getsockopt SO_BINDTOIFINDEX", "all"} {
@@ -185,7 +175,7 @@ func refusedNew(args []string) error {
 // later has a share.
 func TestRefusedRestart(t *testing.T) {
 	testnet.Parallel(t)
-	needArguments(t)
+	testnet.NeedArguments(t)
 	needNobody(t)
 	for _, call := range []string{"setsockopt SO_DETACH_REUSEPORT_BPF", "getsockopt SO_MEMINFO"} {
 		t.Run(call, func(t *testing.T) {

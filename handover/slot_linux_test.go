@@ -16,7 +16,7 @@ import (
 // its birth: servers are replaced one after the other, and nothing is lost.
 func TestNoProbes(t *testing.T) {
 	testnet.Parallel(t)
-	needArguments(t)
+	testnet.NeedArguments(t)
 	needNobody(t)
 	testnet.Namespace(t)
 	restarts := func(drain bool) (lost int) {
@@ -78,7 +78,7 @@ func filter([]string) error {
 // drops the SYNs that are meant for it, and loses nothing.
 func TestUnknownSlot(t *testing.T) {
 	testnet.Parallel(t)
-	needArguments(t)
+	testnet.NeedArguments(t)
 	testnet.NeedRoot(t)
 	testnet.Namespace(t)
 	first := start(t, nobody, "serve")

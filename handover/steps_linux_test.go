@@ -249,7 +249,7 @@ func countSteps(t *testing.T, kind string) (listening, draining, closing int) {
 // goes on. The next handovers lose nothing either.
 func TestOldAtEveryStep(t *testing.T) {
 	testnet.Parallel(t)
-	needArguments(t)
+	testnet.NeedArguments(t)
 	for kind := range scarceKinds {
 		t.Run(kind, func(t *testing.T) { oldAtEveryStep(t, kind) })
 	}
@@ -329,7 +329,7 @@ func oldAtEveryStep(t *testing.T, kind string) {
 // The same for the successor, until it listens.
 func TestSuccessorAtEveryStep(t *testing.T) {
 	testnet.Parallel(t)
-	needArguments(t)
+	testnet.NeedArguments(t)
 	for kind := range scarceKinds {
 		t.Run(kind, func(t *testing.T) { successorAtEveryStep(t, kind) })
 	}

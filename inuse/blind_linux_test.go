@@ -6,11 +6,9 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"runtime"
 	"strings"
 	"syscall"
 	"testing"
-	"unsafe"
 
 	"example.com/reuse"
 	"example.com/reuse/internal/testnet"
@@ -26,27 +24,16 @@ func forbidNetlink() error {
 		equal  = unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K
 		answer = unix.BPF_RET | unix.BPF_K
 	)
-	domain := uint32(16) // offset of the low half of seccomp_data.args[0]
-	if order := uint16(1); *(*byte)(unsafe.Pointer(&order)) == 0 {
-		domain += 4
-	}
-	filter := []unix.SockFilter{
+	domain := 16 + testnet.LowWord() // of seccomp_data.args[0]
+	_, err := testnet.Seccomp(0, []unix.SockFilter{
 		{Code: load, K: 0}, // seccomp_data.nr
 		{Code: equal, K: unix.SYS_SOCKET, Jf: 3},
 		{Code: load, K: domain},
 		{Code: equal, K: unix.AF_NETLINK, Jf: 1},
 		{Code: answer, K: unix.SECCOMP_RET_ERRNO | uint32(unix.EPERM)},
 		{Code: answer, K: unix.SECCOMP_RET_ALLOW},
-	}
-	program := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
-	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
-		return err
-	}
-	_, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, unix.SECCOMP_FILTER_FLAG_TSYNC, uintptr(unsafe.Pointer(&program)))
-	if errno != 0 {
-		return errno
-	}
-	return nil
+	})
+	return err
 }
 
 // blindExplainer is explainer without netlink.
@@ -63,9 +50,7 @@ func blindExplainer(args []string) error {
 func TestExplainWithoutNetlink(t *testing.T) {
 	testnet.NeedTables(t)
 	testnet.NeedRoot(t)
-	if runtime.GOARCH == "386" || runtime.GOARCH == "s390x" {
-		t.Skip("needs a seccomp filter for socket, which here is a socketcall")
-	}
+	testnet.NeedArguments(t)
 	testnet.Namespace(t)
 	explain := func(program, network, address string) string {
 		t.Helper()

@@ -36,7 +36,7 @@ func TestMain(m *testing.M) {
 		"stuck": func([]string) error {
 			if _, ok := os.LookupEnv(readyEnv); ok {
 				fmt.Println("starting", os.Getpid())
-				time.Sleep(guard)
+				time.Sleep(guard) // the test kills it
 			}
 			main()
 			return nil

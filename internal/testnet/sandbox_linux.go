@@ -1,11 +1,13 @@
 package testnet
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
 	"runtime"
 	"syscall"
+	"testing"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -29,6 +31,23 @@ func Seccomp(flags uint, filter []unix.SockFilter) (int, error) {
 		return 0, fmt.Errorf("seccomp: %w", errno)
 	}
 	return int(n), nil
+}
+
+// NeedArguments skips the test where a filter of system calls does not see the
+// arguments of socket and setsockopt: there these are a socketcall.
+func NeedArguments(t testing.TB) {
+	t.Helper()
+	if runtime.GOARCH == "386" || runtime.GOARCH == "s390x" {
+		t.Skip("needs system calls socket and setsockopt")
+	}
+}
+
+// LowWord is where in an argument of a system call its lower half is.
+func LowWord() uint32 {
+	if binary.NativeEndian.Uint16([]byte{0, 1}) == 1 {
+		return 4
+	}
+	return 0
 }
 
 // behindEnv is set where BehindProc has done its work.
