@@ -188,13 +188,13 @@ func (h *HTTPServer) answered(r *http.Request) {
 // Without listeners Shutdown only lets the clients go.
 func (h *HTTPServer) Shutdown(ctx context.Context, lns ...*Listener) error {
 	for _, ln := range lns {
-		if ln.retired.Load() {
+		if ln.m.hasLeft() {
 			continue
 		}
 		if err := ln.Drain(ctx); err != nil {
 			return err
 		}
-		if err := ln.retire(); err != nil {
+		if err := ln.leave(); err != nil {
 			return err
 		}
 	}
@@ -256,15 +256,6 @@ func (h *HTTPServer) deadline(start time.Time, lns []*Listener) (until time.Time
 		}
 	}
 	grace := cmp.Or(h.IdleGrace, idleGrace)
-	accepted := int64(0)
-	for _, ln := range lns {
-		accepted += ln.accepted.Load()
-	}
-	if accepted > h.accepted {
-		// Between Accept and Serve. Something in between may have refused
-		// it, so there is a bound.
-		later(start.Add(idleGrace))
-	}
 	for _, info := range h.conns {
 		switch {
 		case info.state == http.StateNew:

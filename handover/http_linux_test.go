@@ -260,8 +260,8 @@ func TestShutdownContext(t *testing.T) {
 	io.WriteString(conn, "GET / HTTP/1.1\r\nHost: here\r\n\r\n")
 	<-entered
 
-	if err := h.Shutdown(t.Context(), ln); !errors.Is(err, handover.ErrAlone) {
-		t.Errorf("without a successor: %v, want ErrAlone", err)
+	if err := h.Shutdown(t.Context(), ln); !errors.Is(err, handover.ErrNoSuccessor) {
+		t.Errorf("without a successor: %v, want ErrNoSuccessor", err)
 	}
 	next, err := handover.Listen("tcp4", addr)
 	if err != nil {

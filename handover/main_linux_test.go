@@ -127,6 +127,11 @@ func serve(args []string) error {
 			})
 		}
 	}()
+	if !*silent {
+		if err := untilListening(raw); err != nil {
+			return err
+		}
+	}
 	fmt.Println("listening", os.Getpid())
 	cancel := func() {}
 	in := bufio.NewScanner(os.Stdin)
@@ -163,12 +168,57 @@ func serve(args []string) error {
 	return in.Err()
 }
 
+// untilListening returns when a socket listens that somebody accepts from.
+func untilListening(c syscall.RawConn) error {
+	for deadline := time.Now().Add(guard); ; time.Sleep(time.Millisecond) {
+		listens := 0
+		err := setsockopt(c, func(fd int) (err error) {
+			listens, err = unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN)
+			return err
+		})
+		if err != nil || listens != 0 {
+			return err
+		}
+		if time.Now().After(deadline) {
+			return errors.New("the socket does not listen")
+		}
+	}
+}
+
+// listens returns when a listener listens that somebody accepts from.
+func listens(t testing.TB, ln syscall.Conn) {
+	t.Helper()
+	c, err := ln.SyscallConn()
+	if err == nil {
+		err = untilListening(c)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// listenEarly is handover.Listen that listens before somebody accepts.
+func listenEarly(t testing.TB, network, address string) *handover.Listener {
+	t.Helper()
+	plain, err := reuse.Port.Listen(network, address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln, err := handover.New(plain)
+	if err != nil {
+		plain.Close()
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ln.Close() })
+	return ln
+}
+
 // outcome is a word for what a Drain returned.
 func outcome(err error) string {
 	switch {
 	case err == nil:
 		return "drained"
-	case errors.Is(err, handover.ErrAlone):
+	case errors.Is(err, handover.ErrNoSuccessor):
 		return "alone"
 	case errors.Is(err, handover.ErrUnknownSlot):
 		return "unknown"

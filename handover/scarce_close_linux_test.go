@@ -34,7 +34,7 @@ func scarceClose(args []string) error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), guard)
 	defer cancel()
-	if err := handover.DrainAll(ctx, lns[:]...); err != nil {
+	if err := handover.DrainAll(ctx, lns[0], lns[1]); err != nil {
 		return err
 	}
 	var left int

@@ -109,7 +109,7 @@ var scarceKinds = map[string]func(address string) (*scarceServer, error){
 			servers[i], _ = serveScarce(ln, nil)
 		}
 		return &scarceServer{
-			drain: func(ctx context.Context) error { return handover.DrainAll(ctx, all[:]...) },
+			drain: func(ctx context.Context) error { return handover.DrainAll(ctx, all[0], all[1]) },
 			close: func() error { return errors.Join(servers[0].close(), servers[1].close()) },
 		}, nil
 	},

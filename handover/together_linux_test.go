@@ -129,7 +129,7 @@ func serveShard(t *testing.T, network, address string, n int) (s shardServer, at
 	var serving sync.WaitGroup
 	var closers []func(last bool) error
 	if network[0] == 't' {
-		var lns []*handover.Listener
+		var lns []handover.Drainable
 		for range n {
 			ln, err := handover.Listen(network, address)
 			if err != nil {
@@ -146,10 +146,11 @@ func serveShard(t *testing.T, network, address string, n int) (s shardServer, at
 					serving.Go(func() { answer(conn) })
 				}
 			})
+			listens(t, ln)
 		}
 		s.drain = func(ctx context.Context) error { return handover.DrainAll(ctx, lns...) }
 	} else {
-		var pcs []*handover.PacketConn
+		var pcs []handover.Drainable
 		for range n {
 			e, err := newEcho(network, address)
 			if err != nil {
@@ -181,11 +182,7 @@ func TestDrainAllMoved(t *testing.T) {
 	needDrain(t)
 	address := "127.0.0.1:0"
 	open := func() *handover.Listener {
-		ln, err := handover.Listen("tcp", address)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { ln.Close() })
+		ln := listenEarly(t, "tcp", address)
 		address = ln.Addr().String()
 		return ln
 	}
@@ -200,6 +197,7 @@ func TestDrainAllMoved(t *testing.T) {
 				conn.Close()
 			}
 		}()
+		listens(t, ln.(*handover.Listener))
 	}
 	connect := func() net.Conn {
 		conn, err := net.Dial("tcp", address)
@@ -256,25 +254,18 @@ func TestDrainAllMoved(t *testing.T) {
 // Without others, or with sockets of different ports, all serve on.
 func TestDrainAllFails(t *testing.T) {
 	needDrain(t)
-	open := func(address string) *handover.Listener {
-		ln, err := handover.Listen("tcp", address)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { ln.Close() })
-		return ln
-	}
+	open := func(address string) *handover.Listener { return listenEarly(t, "tcp", address) }
 	before, a := open("127.0.0.1:0"), open("127.0.0.1:0")
 	b, after := open(a.Addr().String()), open("127.0.0.1:0")
-	if err := handover.DrainAll(t.Context(), a, b); !errors.Is(err, handover.ErrAlone) {
+	if err := handover.DrainAll(t.Context(), a, b); !errors.Is(err, handover.ErrNoSuccessor) {
 		t.Errorf("nobody else: %v", err)
 	}
 	for _, elsewhere := range []*handover.Listener{before, after} {
-		if err := handover.DrainAll(t.Context(), a, elsewhere); err == nil || errors.Is(err, handover.ErrAlone) {
+		if err := handover.DrainAll(t.Context(), a, elsewhere); err == nil || errors.Is(err, handover.ErrNoSuccessor) {
 			t.Errorf("two ports: %v", err)
 		}
 	}
-	if err := handover.DrainAll[*handover.Listener](t.Context()); err != nil {
+	if err := handover.DrainAll(t.Context()); err != nil {
 		t.Errorf("none: %v", err)
 	}
 	c := open(a.Addr().String())

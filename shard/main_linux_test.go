@@ -183,7 +183,10 @@ func membership[S syscall.Conn](t testing.TB, diag *sockdiag.Conn, socks []S) (o
 		}
 		ours = append(ours, sock.Cookie)
 	}
-	members, err := first.Members(t.Context(), diag)
+	dump, err := group.Look(t.Context(), diag, first)
+	if err == nil {
+		members, err = dump.Members(first)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -33,13 +33,7 @@ var ErrShared = errors.New("others share the port")
 // handover opens on the same port undoes it, and while one is drained ByCPU
 // returns an error.
 func ByCPU[S syscall.Conn](socks []S) error {
-	return steer(socks, func(n int) []group.Instruction {
-		return []group.Instruction{
-			{Op: opLoad, K: offsetCPU},
-			{Op: opMod, K: uint32(n)},
-			{Op: opReturn},
-		}
-	})
+	return steer(socks, group.ByCPU)
 }
 
 // Steer makes the kernel give a packet to the socket whose index in socks a
@@ -112,13 +106,3 @@ func rawConns[S syscall.Conn](socks []S) ([]syscall.RawConn, error) {
 	}
 	return conns, nil
 }
-
-// Instructions of classic BPF, and what is loaded from where no packet is:
-// include/uapi/linux/{bpf_common,filter}.h.
-const (
-	opLoad   = 0x20 // ld [k]
-	opMod    = 0x94 // mod #k
-	opReturn = 0x16 // ret a
-
-	offsetCPU = 0xfffff000 + 36 // SKF_AD_OFF + SKF_AD_CPU
-)

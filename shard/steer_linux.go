@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"syscall"
 
 	"example.com/reuse/internal/group"
@@ -13,9 +14,9 @@ import (
 
 // A shard is the sockets of a call, which are all members of one group.
 type shard struct {
-	socks []*group.Socket
-	diag  *sockdiag.Conn
-	self  sockdiag.Member // the first
+	socks   []*group.Socket
+	diag    *sockdiag.Conn
+	members group.Members
 }
 
 // newShard returns ErrShared if the group has other members. The caller closes
@@ -42,11 +43,11 @@ func newShard(ctx context.Context, conns []syscall.RawConn) (*shard, error) {
 
 // check returns ErrShared unless the sockets are the members.
 func (s *shard) check(ctx context.Context) error {
-	members, err := s.socks[0].Members(ctx, s.diag)
+	members, err := look(ctx, s.diag, s.socks[0])
 	if err != nil {
-		return group.Missing(err)
+		return err
 	}
-	s.self = members.Self
+	s.members = members
 	cookies := make([]uint64, len(s.socks))
 	for i, sock := range s.socks {
 		cookies[i] = sock.Cookie
@@ -55,6 +56,27 @@ func (s *shard) check(ctx context.Context) error {
 		return fmt.Errorf("%w: it has %d sockets, and %d are to be steered to", ErrShared, len(members.All), len(cookies))
 	}
 	return nil
+}
+
+func look(ctx context.Context, diag *sockdiag.Conn, sock *group.Socket) (group.Members, error) {
+	dump, err := group.Look(ctx, diag, sock)
+	if err != nil {
+		return group.Members{}, err
+	}
+	return dump.Members(sock)
+}
+
+// order returns the slots of the sockets.
+func (s *shard) order(ctx context.Context) ([]int, error) {
+	cookies, err := s.socks[0].Slots(ctx, s.diag, s.members)
+	if err != nil {
+		return nil, err
+	}
+	slots := make([]int, len(s.socks))
+	for i, sock := range s.socks {
+		slots[i] = slices.Index(cookies, sock.Cookie)
+	}
+	return slots, nil
 }
 
 // noOthers returns ErrShared if somebody else is in the group. Where that cannot
@@ -74,8 +96,7 @@ func noOthers(conns []syscall.RawConn) error {
 var errDraining = errors.New("a socket of the port is being drained")
 
 func attach(conns []syscall.RawConn, program []group.Instruction) (err error) {
-	const most = 4096 // BPF_MAXINSNS
-	if len(program) == 0 || len(program) > most {
+	if len(program) == 0 || len(program) > group.MaxInstructions {
 		return fmt.Errorf("a program of %d instructions: %w", len(program), unix.EINVAL)
 	}
 	ctx := context.Background()
@@ -92,22 +113,22 @@ func attach(conns []syscall.RawConn, program []group.Instruction) (err error) {
 	}
 	claimed, err := first.TryClaim(ctx, s.diag)
 	if err != nil {
-		return group.Missing(err)
+		return err
 	}
 	if !claimed {
 		return errDraining
 	}
 	defer first.Release()
-	slots, err := group.Order(ctx, s.diag, s.socks, s.self)
+	slots, err := s.order(ctx)
 	if err == nil {
-		err = group.Attach(first, translate(program, slots))
+		err = first.Attach(group.Translate(program, slots))
 	}
 	if err == nil {
 		// Somebody may have come or gone in the meantime.
 		err = s.check(ctx)
 	}
 	if err != nil {
-		group.Detach(first)
+		err = errors.Join(err, first.Detach())
 	}
 	return err
 }
@@ -123,16 +144,16 @@ func detach(c syscall.RawConn) error {
 		return group.Missing(err)
 	}
 	defer diag.Close()
-	if members, err := sock.Members(ctx, diag); err != nil || len(members.All) == 1 {
-		return group.Missing(err)
+	if members, err := look(ctx, diag, sock); err != nil || len(members.All) == 1 {
+		return err
 	}
 	claimed, err := sock.TryClaim(ctx, diag)
 	if err != nil {
-		return group.Missing(err)
+		return err
 	}
 	if !claimed {
 		return errDraining
 	}
 	defer sock.Release()
-	return group.Detach(sock)
+	return sock.Detach()
 }

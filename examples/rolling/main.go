@@ -102,7 +102,7 @@ func run(stdout io.Writer, addr, pidFile string, idleGrace time.Duration) error 
 		ctx, cancel := context.WithTimeout(context.Background(), drainTimeout)
 		err := h.Shutdown(ctx, ln)
 		switch {
-		case errors.Is(err, handover.ErrAlone) && succeeded:
+		case errors.Is(err, handover.ErrNoSuccessor) && succeeded:
 			log.Print("the successor is gone: ", err)
 			if pidFile != "" {
 				err = writePID(pidFile)

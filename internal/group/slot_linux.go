@@ -1,68 +1,278 @@
 package group
 
-import "slices"
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"net/netip"
+	"os"
+	"slices"
 
-// A Slot follows a member's index in its group by the sets of members that are
-// observed. Sockets are told apart by their cookies.
+	"example.com/reuse/internal/sockdiag"
+	"golang.org/x/sys/unix"
+)
+
+// ErrUnknown says that the slots of a group's members could not be learnt.
+var ErrUnknown = errors.New("the slots of the group's members are unknown")
+
+// anyCookie is INET_DIAG_NOCOOKIE, twice.
+const anyCookie = 1<<64 - 1
+
+// Slots returns the cookies of a group's members by slot. Nothing is sent, and no
+// member is touched. The caller has the claim; the group's program may be another
+// one afterwards.
 //
-// The zero Slot is unknown, and becomes known when the member is seen alone.
-type Slot struct {
-	self    uint64
-	members []uint64 // of the last observation
-	index   int
-	known   bool
-}
-
-// Born returns the slot of self, whose group had the members before when it
-// joined. They need no order.
+// sock_diag's look-up of one socket goes through the kernel's own choice for a
+// packet from a client to the address, and returns the member that it comes to. It
+// has no packet, so it passes over the group's program (reuseport_select_sock), and
+// goes by the hash. What the hash is nobody tells. But other sockets, which have the
+// same hash and are in a group of their own, are there to compare with: twins, that
+// are opened here, so that their order is known. The client that finds twin 2
+// finds the member in slot 2.
 //
-// Members that come and go unseen between the observation and the join change
-// nothing: if one of them is before self when it leaves, self, or somebody
-// behind it who leaves too, moves into its place.
-func Born(self uint64, before []uint64) Slot {
-	return Slot{self: self, members: append(slices.Clone(before), self), index: len(before), known: true}
-}
-
-// Unknown returns the slot of a member of which nothing is known yet.
-func Unknown(self uint64) Slot { return Slot{self: self} }
-
-// Index returns the slot, and false if it is unknown.
-func (s *Slot) Index() (index int, known bool) { return s.index, s.known }
-
-// Alone reports whether the member was alone in the last observation.
-func (s *Slot) Alone() bool { return len(s.members) == 1 }
-
-// Forget makes the slot unknown.
-func (s *Slot) Forget() { s.known = false }
-
-// Set says what the slot is among members, by other knowledge.
-func (s *Slot) Set(index int, members []uint64) {
-	s.index, s.known, s.members = index, true, slices.Clone(members)
-}
-
-// Observe takes the members of the group as they are now, self included, in any
-// order. A slot that could have become another since the last observation is
-// unknown from then on.
+// It is right or fails. Each slot is found by several clients, all of which have to
+// find one member, as often as makes an accident less likely than 2^-32; and the
+// members found are those that there are, each in one slot. Those fail of which
+// some have SO_INCOMING_CPU, which comes before the hash.
 //
-// A member moves only if it is the last one, while somebody before it leaves.
-// Each leave takes at most one of those behind: the one that leaves, or the last
-// one, which moves to the front. Who came and went unseen takes away no more
-// than it brought. So the slot is the same as before if at least as many were
-// behind it as left; and slot 0 always is.
-func (s *Slot) Observe(members []uint64) {
-	before := s.members
-	s.members = slices.Clone(members)
-	if len(members) == 1 {
-		s.index, s.known = 0, true
+// A connected UDP socket that still has a slot is passed over by the kernel: the
+// next member answers for it. Its slot has cookie 0.
+func (s *Socket) Slots(ctx context.Context, diag *sockdiag.Conn, members Members) ([]uint64, error) {
+	if len(members.All) == 1 && members.Connected == 0 {
+		return slices.Clone(members.All), nil
 	}
-	if !s.known || s.index == 0 {
-		return
+	err := ErrUnknown
+	for _, w := range s.ways() {
+		slots, failed := w.slots(ctx, diag, members)
+		if errors.Is(failed, errInconsistent) && w.protocol == unix.IPPROTO_TCP && w.family == unix.AF_INET6 {
+			slots, failed = s.slotsByOneMore(ctx, diag, members, w)
+		}
+		if failed == nil {
+			return slots, nil
+		}
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		err = fmt.Errorf("%w: %w", err, failed)
 	}
-	left := 0
-	for _, m := range before {
-		if !slices.Contains(members, m) {
-			left++
+	return nil, err
+}
+
+// A way to learn the slots of a group by twins, and the client that asks.
+type way struct {
+	protocol, family uint8
+	local, twin      netip.AddrPort // what is asked for
+	bind             netip.AddrPort // twins are bound to it
+	device, ghost    uint32
+	uid              uint32
+	client           netip.Addr
+}
+
+// ways returns what can be tried.
+//
+// IPv4: twins have the same address, and a device that does not exist.
+//
+// IPv6: such sockets would stand behind the members, which are found first. But the
+// hash takes only the last 32 bits of the address (inet6_ehashfn, udp6_ehashfn). So
+// twins have one that nobody is at, of the prefix that is there to be discarded (RFC
+// 6666), with the same last bits. Newer kernels than 6.18 take all of it for TCP
+// (see slotsByOneMore). A socket that takes IPv4 as well can be asked by that.
+func (s *Socket) ways() []way {
+	k := s.Key
+	ghost := 1<<28 | rand.Uint32N(1<<27)
+	v4 := way{
+		protocol: k.protocol, family: unix.AF_INET, local: k.local, bind: k.local,
+		device: k.device, ghost: ghost, uid: k.uid,
+		client: netip.AddrFrom4([4]byte{192, 0, 2, 1}), // TEST-NET-1, RFC 5737
+	}
+	nobody := netip.AddrFrom4([4]byte{192, 0, 2, 2})
+	if k.family == unix.AF_INET || k.dual() {
+		if k.dual() {
+			v4.bind = netip.AddrPortFrom(netip.IPv4Unspecified(), k.local.Port())
+		}
+		if k.local.Addr().IsUnspecified() {
+			v4.local = netip.AddrPortFrom(nobody, k.local.Port())
+		}
+		v4.twin = v4.local
+	}
+	if k.family == unix.AF_INET {
+		return []way{v4}
+	}
+	last := k.local.Addr().As16() // of :: the hash is that of ::, whatever was asked for
+	discard := [16]byte{0: 1}
+	binary.BigEndian.PutUint32(discard[8:], rand.Uint32())
+	copy(discard[12:], last[12:])
+	twin := netip.AddrPortFrom(netip.AddrFrom16(discard), k.local.Port())
+	v6 := way{
+		protocol: k.protocol, family: unix.AF_INET6, local: k.local, twin: twin, bind: twin,
+		device: k.device, uid: k.uid,
+		client: netip.AddrFrom16([16]byte{0x20, 0x01, 0x0d, 0xb8, 15: 1}), // RFC 3849
+	}
+	if k.local.Addr().IsUnspecified() {
+		v6.local = netip.AddrPortFrom(netip.AddrFrom16([16]byte{0x20, 0x01, 0x0d, 0xb8, 15: 2}), k.local.Port())
+	}
+	if k.dual() {
+		return []way{v4, v6}
+	}
+	return []way{v6}
+}
+
+// slots tries how many slots there are, if connected sockets may have some.
+func (w *way) slots(ctx context.Context, diag *sockdiag.Conn, members Members) (slots []uint64, err error) {
+	var twins []uint64 // cookies by slot
+	for n := len(members.All); n <= len(members.All)+members.Connected; n++ {
+		for len(twins) < n {
+			fd, cookie, err := w.open()
+			if err != nil {
+				return nil, err
+			}
+			defer unix.Close(fd)
+			twins = append(twins, cookie)
+		}
+		var found []uint64
+		if found, err = w.compare(ctx, diag, twins); err == nil {
+			slots, err = owners(found, members)
+		}
+		if err == nil || !errors.Is(err, errInconsistent) {
+			return slots, err
 		}
 	}
-	s.known = len(before)-1-s.index >= left
+	return nil, err
+}
+
+// open returns a twin.
+func (w *way) open() (fd int, cookie uint64, err error) {
+	kind := unix.SOCK_STREAM
+	if w.protocol == unix.IPPROTO_UDP {
+		kind = unix.SOCK_DGRAM
+	}
+	options := []option{
+		{unix.IPPROTO_IPV6, unix.IPV6_FREEBIND, 1, "IPV6_FREEBIND"},
+		{unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 1, "IPV6_V6ONLY"},
+	}
+	if w.ghost != 0 {
+		options = []option{{unix.SOL_SOCKET, unix.SO_BINDTOIFINDEX, int(w.ghost), "SO_BINDTOIFINDEX"}}
+	}
+	return openSocket(int(w.family), kind, w.uid, w.bind, options)
+}
+
+type option struct {
+	level, option, value int
+	name                 string
+}
+
+// openSocket returns a socket that shares a port with those of a user.
+func openSocket(family, kind int, uid uint32, bind netip.AddrPort, options []option) (fd int, cookie uint64, err error) {
+	fd, err = unix.Socket(family, kind|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return -1, 0, os.NewSyscallError("socket", err)
+	}
+	defer func() {
+		if err != nil {
+			unix.Close(fd)
+		}
+	}()
+	if uid != uint32(unix.Geteuid()) {
+		// Only sockets of one user share a port. Root may be another.
+		if err := unix.Fchown(fd, int(uid), -1); err != nil {
+			return -1, 0, os.NewSyscallError("fchown", err)
+		}
+	}
+	for _, o := range append(options, option{unix.SOL_SOCKET, unix.SO_REUSEPORT, 1, "SO_REUSEPORT"}) {
+		if err := setsockopt(fd, o.level, o.option, o.value, o.name); err != nil {
+			return -1, 0, err
+		}
+	}
+	if err := unix.Bind(fd, sockaddr(bind)); err != nil {
+		return -1, 0, fmt.Errorf("a socket at %v to compare with: %w", bind, os.NewSyscallError("bind", err))
+	}
+	if kind == unix.SOCK_STREAM {
+		if err := unix.Listen(fd, 1); err != nil {
+			return -1, 0, fmt.Errorf("a socket at %v to compare with: %w", bind, os.NewSyscallError("listen", err))
+		}
+	}
+	cookie, err = unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_COOKIE)
+	return fd, cookie, unsupported("getsockopt SO_COOKIE", err)
+}
+
+var errInconsistent = errors.New("the members do not answer as their twins do")
+
+// compare returns the cookies that clients find where they find the twins.
+func (w *way) compare(ctx context.Context, diag *sockdiag.Conn, twins []uint64) ([]uint64, error) {
+	n := len(twins)
+	found, times := make([]uint64, n), make([]int, n)
+	often, missing := enough(n), n
+	// With so many tries the probability that a slot is not found so often is less
+	// than 2^-32.
+	for range n * (64 + 8*often) {
+		port := uint16(1 + rand.IntN(math.MaxUint16))
+		twin, err := w.ask(ctx, diag, w.twin, w.ghost, port)
+		if err != nil {
+			return nil, err
+		}
+		member, err := w.ask(ctx, diag, w.local, w.device, port)
+		if err != nil {
+			return nil, err
+		}
+		i := slices.Index(twins, twin)
+		if i < 0 || times[i] > 0 && found[i] != member {
+			return nil, errInconsistent
+		}
+		found[i] = member
+		if times[i]++; times[i] == often {
+			if missing--; missing == 0 {
+				return found, nil
+			}
+		}
+	}
+	return nil, errInconsistent
+}
+
+// enough returns how often each of n slots has to be found: all but the first times
+// it could be another one by accident, all together with less than 2^-32.
+func enough(n int) int {
+	return max(2, 1+int(math.Ceil(32/(float64(n)*math.Log2(float64(max(n, 2)))))))
+}
+
+// ask returns the cookie of the socket that gets packets of the client's port.
+func (w *way) ask(ctx context.Context, diag *sockdiag.Conn, local netip.AddrPort, device uint32, port uint16) (uint64, error) {
+	s, err := diag.Lookup(ctx, sockdiag.Socket{
+		Family: w.family, Protocol: w.protocol, Cookie: anyCookie,
+		Local: local, Remote: netip.AddrPortFrom(w.client, port), Interface: device,
+	})
+	if sockdiag.Gone(err) {
+		err = errInconsistent
+	}
+	return s.Cookie, err
+}
+
+// owners returns the members by slot, if found has all of them. In the slots before
+// a member's own one it may answer for connected sockets.
+func owners(found []uint64, members Members) ([]uint64, error) {
+	slots := make([]uint64, len(found))
+	owned := 0
+	for i, c := range found {
+		if c == found[(i+1)%len(found)] && len(found) > 1 {
+			continue
+		}
+		if !slices.Contains(members.All, c) || slices.Contains(slots, c) {
+			return nil, errInconsistent
+		}
+		slots[i] = c
+		owned++
+	}
+	if owned != len(members.All) {
+		return nil, errInconsistent
+	}
+	return slots, nil
+}
+
+func sockaddr(a netip.AddrPort) unix.Sockaddr {
+	if a.Addr().Is4() {
+		return &unix.SockaddrInet4{Addr: a.Addr().As4(), Port: int(a.Port())}
+	}
+	return &unix.SockaddrInet6{Addr: a.Addr().As16(), Port: int(a.Port())}
 }

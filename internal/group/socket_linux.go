@@ -1,26 +1,33 @@
 package group
 
 import (
-	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
-	"slices"
 	"syscall"
 
 	"example.com/reuse/internal/sockdiag"
 	"golang.org/x/sys/unix"
 )
 
-// A Socket is one of this process, listening on TCP or bound on UDP with
-// SO_REUSEPORT.
+// A Socket is one of this process, or a copy of another's: bound with
+// SO_REUSEPORT, on TCP or UDP.
 type Socket struct {
 	syscall.RawConn
 	Protocol uint8 // unix.IPPROTO_TCP or unix.IPPROTO_UDP
 	Cookie   uint64
-	family   uint8
-	port     uint16
-	device   uint32 // that it is bound to, unless hidden
+	Key      Key // of its group
+}
+
+// A Key is what the members of a group have in common (inet_reuseport_add_sock,
+// udp_reuseport_add_sock).
+type Key struct {
+	protocol, family uint8
+	local            netip.AddrPort
+	device           uint32 // without the bits that Hide and Leave add
+	v6only           bool
+	uid              uint32
 }
 
 // protocolMPTCP is IPPROTO_MPTCP.
@@ -31,13 +38,13 @@ const protocolMPTCP = 262
 var ErrMPTCP = fmt.Errorf("a Multipath TCP listener cannot be steered; open it with reuse.Port, or with SetMultipathTCP(false): %w",
 	errors.ErrUnsupported)
 
-// Open returns the socket of c.
+// Open returns the socket of c. It changes nothing of it.
 func Open(c syscall.RawConn) (*Socket, error) {
 	s := &Socket{RawConn: c}
 	err := control(c, func(fd int) error {
-		protocol, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PROTOCOL)
+		protocol, err := getsockopt(fd, unix.SOL_SOCKET, unix.SO_PROTOCOL, "SO_PROTOCOL")
 		if err != nil {
-			return unsupported("getsockopt SO_PROTOCOL", err)
+			return err
 		}
 		switch protocol {
 		case unix.IPPROTO_TCP, unix.IPPROTO_UDP:
@@ -47,9 +54,9 @@ func Open(c syscall.RawConn) (*Socket, error) {
 		default:
 			return fmt.Errorf("protocol %d: %w", protocol, errors.ErrUnsupported)
 		}
-		shares, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT)
+		shares, err := getsockopt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, "SO_REUSEPORT")
 		if err != nil {
-			return unsupported("getsockopt SO_REUSEPORT", err)
+			return err
 		}
 		if shares == 0 {
 			return fmt.Errorf("a socket without SO_REUSEPORT has nobody to share its port with; open it with reuse.Port: %w",
@@ -62,21 +69,8 @@ func Open(c syscall.RawConn) (*Socket, error) {
 		if err != nil {
 			return unsupported("getsockopt SO_COOKIE", err)
 		}
-		device, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_BINDTOIFINDEX)
-		if err != nil {
-			return unsupported("getsockopt SO_BINDTOIFINDEX", err)
-		}
-		s.device = uint32(device)
-		local, err := unix.Getsockname(fd)
-		switch local := local.(type) {
-		case *unix.SockaddrInet4:
-			s.family, s.port = unix.AF_INET, uint16(local.Port)
-		case *unix.SockaddrInet6:
-			s.family, s.port = unix.AF_INET6, uint16(local.Port)
-		default:
-			return errors.Join(os.NewSyscallError("getsockname", err), errors.ErrUnsupported)
-		}
-		return nil
+		s.Key, err = keyOf(fd, s.Protocol)
+		return err
 	})
 	if err != nil {
 		return nil, err
@@ -84,76 +78,86 @@ func Open(c syscall.RawConn) (*Socket, error) {
 	return s, nil
 }
 
-// states are those of the members of a group. A UDP socket that is connected
-// gets what its peer sends only.
-func (s *Socket) states() sockdiag.States {
-	if s.Protocol == unix.IPPROTO_UDP {
-		return sockdiag.Set(sockdiag.Close)
-	}
-	return sockdiag.Set(sockdiag.Listen)
-}
-
-// Members are those of a socket's group at one time.
-type Members struct {
-	Self  sockdiag.Member
-	All   []uint64 // cookies, Self's too, in no order
-	Marks []uint64 // of those that are marked, other than Self
-}
-
-// ErrElsewhere says that a socket is not among those of the network namespace
-// that the calling thread is in.
-var ErrElsewhere = errors.New("the socket is not in the calling thread's network namespace")
-
-// Members asks the kernel who is in the group: sockets of the same family,
-// address, port, device, IPV6_V6ONLY and user (inet_reuseport_add_sock).
-func (s *Socket) Members(ctx context.Context, diag *sockdiag.Conn) (Members, error) {
-	sockets, err := diag.Members(ctx, sockdiag.Request{
-		Protocol: s.Protocol, Family: s.family, States: s.states(), LocalPort: s.port,
-	})
+func keyOf(fd int, protocol uint8) (Key, error) {
+	k := Key{protocol: protocol}
+	device, err := getsockopt(fd, unix.SOL_SOCKET, unix.SO_BINDTOIFINDEX, "SO_BINDTOIFINDEX")
 	if err != nil {
-		return Members{}, err
+		return k, err
 	}
-	var m Members
-	for _, other := range sockets {
-		if other.Cookie == s.Cookie {
-			m.Self = other
-			m.Self.Interface &^= hidden
+	k.device = uint32(device)
+	local, err := unix.Getsockname(fd)
+	switch local := local.(type) {
+	case *unix.SockaddrInet4:
+		k.family, k.local = unix.AF_INET, netip.AddrPortFrom(netip.AddrFrom4(local.Addr), uint16(local.Port))
+	case *unix.SockaddrInet6:
+		k.family, k.local = unix.AF_INET6, netip.AddrPortFrom(netip.AddrFrom16(local.Addr).Unmap(), uint16(local.Port))
+		v6only, err := getsockopt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, "IPV6_V6ONLY")
+		if err != nil {
+			return k, err
 		}
+		k.v6only = v6only != 0
+	default:
+		return k, errors.Join(os.NewSyscallError("getsockname", err), errors.ErrUnsupported)
 	}
-	if m.Self.Cookie == 0 {
-		if err := s.Control(func(uintptr) {}); err != nil {
-			return Members{}, err // closed
-		}
-		return Members{}, ErrElsewhere
-	}
-	for _, other := range sockets {
-		if sameGroup(m.Self.Socket, other.Socket) {
-			m.All = append(m.All, other.Cookie)
-			if other.Mark && other.Cookie != s.Cookie {
-				m.Marks = append(m.Marks, other.Cookie)
-			}
-		}
-	}
-	return m, nil
+	var stat unix.Stat_t
+	err = unix.Fstat(fd, &stat) // the socket's owner is that of its inode (sock_i_uid)
+	k.uid = stat.Uid
+	return k, os.NewSyscallError("fstat", err)
 }
 
-func sameGroup(a, b sockdiag.Socket) bool {
-	return a.Family == b.Family && a.Local == b.Local && a.Interface&^hidden == b.Interface&^hidden && a.UID == b.UID &&
-		(a.Family == unix.AF_INET || a.V6Only == b.V6Only || !a.V6OnlyKnown || !b.V6OnlyKnown)
+// String names the group in package net's words.
+func (k Key) String() string {
+	network := "tcp"
+	if k.protocol == unix.IPPROTO_UDP {
+		network = "udp"
+	}
+	switch {
+	case k.family == unix.AF_INET:
+		network += "4"
+	case k.v6only:
+		network += "6"
+	}
+	return network + " " + k.local.String()
 }
 
-// Queue returns the number of connections that wait to be accepted, and the
-// bound that listen set: tcpi_unacked and tcpi_sacked of a listener
-// (tcp_get_info).
-func (s *Socket) Queue() (length, backlog uint32, err error) {
+// dual reports whether the socket takes IPv4 and IPv6.
+func (k Key) dual() bool {
+	return k.family == unix.AF_INET6 && !k.v6only && k.local.Addr() == netip.IPv6Unspecified()
+}
+
+// Listening reports whether a TCP socket listens. One that is only bound is in no
+// group yet (inet_hash).
+func (s *Socket) Listening() (bool, error) {
+	var listens bool
+	err := control(s, func(fd int) error {
+		on, err := getsockopt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN, "SO_ACCEPTCONN")
+		listens = on != 0
+		return err
+	})
+	return listens, err
+}
+
+// Listen makes a TCP socket listen that is bound, with the longest backlog that
+// the system allows.
+func (s *Socket) Listen() error {
+	return control(s, func(fd int) error { return os.NewSyscallError("listen", unix.Listen(fd, 1<<31-1)) })
+}
+
+// Queue returns the number of connections that wait to be accepted:
+// tcpi_unacked of a listener (tcp_get_info).
+func (s *Socket) Queue() (length int, err error) {
 	err = control(s, func(fd int) error {
 		info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
-		if err == nil {
-			length, backlog = info.Unacked, info.Sacked
+		if err != nil {
+			return unsupported("getsockopt TCP_INFO", err)
 		}
-		return unsupported("getsockopt TCP_INFO", err)
+		if sockdiag.State(info.State) != sockdiag.Listen {
+			return fmt.Errorf("the kernel does not show the listener's queue: %w", errors.ErrUnsupported)
+		}
+		length = int(info.Unacked)
+		return nil
 	})
-	return length, backlog, err
+	return length, err
 }
 
 // Readable reports whether a datagram waits to be read.
@@ -177,77 +181,21 @@ func (s *Socket) Readable() (bool, error) {
 func (s *Socket) DeferAccept(seconds int) (was int, err error) {
 	err = control(s, func(fd int) error {
 		var err error
-		if was, err = unix.GetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_DEFER_ACCEPT); err != nil {
-			return unsupported("getsockopt TCP_DEFER_ACCEPT", err)
+		if was, err = getsockopt(fd, unix.IPPROTO_TCP, unix.TCP_DEFER_ACCEPT, "TCP_DEFER_ACCEPT"); err != nil || was == seconds {
+			return err
 		}
-		if was == seconds {
-			return nil
-		}
-		return unsupported("setsockopt TCP_DEFER_ACCEPT", unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_DEFER_ACCEPT, seconds))
+		return setsockopt(fd, unix.IPPROTO_TCP, unix.TCP_DEFER_ACCEPT, seconds, "TCP_DEFER_ACCEPT")
 	})
 	return was, err
 }
 
-// Handshakes returns the handshakes of the group's port that are under way, with
-// whatever member.
-func (s *Socket) Handshakes(ctx context.Context, diag *sockdiag.Conn, self sockdiag.Member) ([]sockdiag.Socket, error) {
-	all, err := diag.Sockets(ctx, sockdiag.Request{
-		Protocol: s.Protocol, Family: s.family, States: sockdiag.Set(sockdiag.SynRecv), LocalPort: s.port,
+// Transparent reports whether the socket gets packets to any address and port:
+// IP_TRANSPARENT.
+func (s *Socket) Transparent() (bool, error) {
+	var on int
+	err := control(s, func(fd int) (err error) {
+		on, err = getsockopt(fd, unix.IPPROTO_IP, unix.IP_TRANSPARENT, "IP_TRANSPARENT")
+		return err
 	})
-	if err != nil {
-		return nil, err
-	}
-	handshakes := all[:0]
-	for _, h := range all {
-		if self.Local.Addr().IsUnspecified() || h.Local.Addr().WithZone("") == self.Local.Addr().WithZone("") {
-			handshakes = append(handshakes, h)
-		}
-	}
-	return handshakes, nil
-}
-
-// Before returns who has a port, at any address, that the socket of c is going to
-// be bound to.
-func Before(ctx context.Context, diag *sockdiag.Conn, c syscall.RawConn, port uint16) ([]sockdiag.Member, error) {
-	var domain, kind int
-	err := control(c, func(fd int) (err error) {
-		if domain, err = unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN); err != nil {
-			return unsupported("getsockopt SO_DOMAIN", err)
-		}
-		kind, err = unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE)
-		return unsupported("getsockopt SO_TYPE", err)
-	})
-	if err != nil {
-		return nil, err
-	}
-	s := Socket{Protocol: unix.IPPROTO_TCP, family: uint8(domain), port: port}
-	if kind == unix.SOCK_DGRAM {
-		s.Protocol = unix.IPPROTO_UDP
-	}
-	return diag.Members(ctx, sockdiag.Request{
-		Protocol: s.Protocol, Family: s.family, States: s.states(), LocalPort: port,
-	})
-}
-
-// Filter returns the cookies of those sockets that are in Self's group.
-func (m *Members) Filter(sockets []sockdiag.Member) []uint64 {
-	var cookies []uint64
-	for _, s := range sockets {
-		if sameGroup(m.Self.Socket, s.Socket) {
-			cookies = append(cookies, s.Cookie)
-		}
-	}
-	return cookies
-}
-
-// Same reports whether the members are those of a set without an order.
-func (m *Members) Same(cookies []uint64) bool {
-	return len(cookies) == len(m.All) && !slices.ContainsFunc(cookies, func(c uint64) bool {
-		return !slices.Contains(m.All, c)
-	})
-}
-
-// SameBut reports whether the members are those of a set and one more.
-func (m *Members) SameBut(cookies []uint64, one uint64) bool {
-	return m.Same(append(slices.Clone(cookies), one))
+	return on != 0, err
 }

@@ -32,7 +32,7 @@ func (c *Conn) Members(ctx context.Context, r Request) ([]Member, error) {
 		if m.Socket, err = parseInet(body, r.Protocol); err != nil {
 			return err
 		}
-		if m.Local.Port() == r.LocalPort {
+		if r.LocalPort == 0 || r.LocalPort == m.Local.Port() {
 			m.MarkKnown, m.Mark = parseMark(body)
 			members = append(members, m)
 		}
@@ -44,18 +44,18 @@ func (c *Conn) Members(ctx context.Context, r Request) ([]Member, error) {
 	return members, nil
 }
 
-// parseMark reads bind_address_no_port, the first bit of the second byte of
-// struct inet_diag_sockopt. Bit fields begin at the lowest bit on little-endian
-// systems and at the highest on others.
+// parseMark reads recverr_rfc4884, the second bit of the second byte of struct
+// inet_diag_sockopt. Bit fields begin at the lowest bit on little-endian systems
+// and at the highest on others.
 func parseMark(r reader) (known, mark bool) {
 	r.bytes(sizeInetSocket)
-	first := byte(0x80)
+	second := byte(0x40)
 	if r.order.Uint16([]byte{1, 0}) == 1 {
-		first = 0x01
+		second = 0x02
 	}
 	r.attributes(func(kind uint16, value reader) {
 		if kind == attrSockopt && len(value.data) >= 2 {
-			known, mark = true, value.data[1]&first != 0
+			known, mark = true, value.data[1]&second != 0
 		}
 	})
 	return known, mark
@@ -68,11 +68,11 @@ func parseMark(r reader) (known, mark bool) {
 func (c *Conn) Pending(ctx context.Context, s Socket) (bool, error) {
 	s.Cookie = 1<<64 - 1 // INET_DIAG_NOCOOKIE, twice
 	now, err := c.Lookup(ctx, s)
-	if isGone(err) {
+	if Gone(err) {
 		return false, nil
 	}
 	return now.State == SynRecv || now.State == NewSynRecv, err
 }
 
-// isGone reports whether a look-up failed because there is no such socket.
-func isGone(err error) bool { return errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ESTALE) }
+// Gone reports whether a look-up failed because there is no such socket.
+func Gone(err error) bool { return errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ESTALE) }

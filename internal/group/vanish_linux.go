@@ -3,6 +3,7 @@ package group
 import (
 	"errors"
 	"fmt"
+	"os"
 
 	"golang.org/x/sys/unix"
 )
@@ -14,8 +15,8 @@ const (
 	left   = 1 << 29
 )
 
-// Hide keeps packets from finding the socket by itself, right before it is closed:
-// close removes it from its group first, and from the hash table then
+// Hide keeps packets from finding the socket by itself, right before it leaves its
+// group: the kernel removes it from its group first, and from the hash table then
 // (inet_unhash, udp_lib_unhash), and what comes upon it in between finds a socket
 // without a group, takes that, and is lost. The caller waits for a grace period
 // between the two.
@@ -37,7 +38,7 @@ func (s *Socket) Hide() error {
 	if s.Protocol == unix.IPPROTO_TCP {
 		return s.bind(hidden)
 	}
-	if s.family != unix.AF_INET6 || s.device != 0 {
+	if s.Key.family != unix.AF_INET6 || s.Key.device != 0 {
 		return fmt.Errorf("hiding a UDP socket of IPv4, or one of a device: %w", errors.ErrUnsupported)
 	}
 	return control(s, func(fd int) error {
@@ -49,14 +50,22 @@ func (s *Socket) Hide() error {
 	})
 }
 
-// Leave takes a UDP socket that cannot be hidden out of its group, and keeps packets
-// from finding it by itself. What has found it, and not yet its group, at that very
-// moment is lost. It cannot send any more.
-func (s *Socket) Leave() error { return s.bind(left) }
+// Leave takes the socket out of its group, whoever else has a descriptor of it.
+//
+// A TCP listener stops listening by shutdown(2), which closes what is in its queue
+// (tcp_disconnect). A UDP socket is bound to a device that does not exist; one that
+// could not be hidden loses what has found it, and not yet its group, at that very
+// moment. It cannot send any more. One that is hidden leaves when it is closed:
+// errors.ErrUnsupported holds.
+func (s *Socket) Leave() error {
+	if s.Protocol == unix.IPPROTO_UDP {
+		return s.bind(left)
+	}
+	return control(s, func(fd int) error { return os.NewSyscallError("shutdown", unix.Shutdown(fd, unix.SHUT_RD)) })
+}
 
 func (s *Socket) bind(index int) error {
 	return control(s, func(fd int) error {
-		return unsupported("setsockopt SO_BINDTOIFINDEX",
-			unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_BINDTOIFINDEX, index|int(s.device)))
+		return setsockopt(fd, unix.SOL_SOCKET, unix.SO_BINDTOIFINDEX, index|int(s.Key.device), "SO_BINDTOIFINDEX")
 	})
 }

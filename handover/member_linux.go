@@ -1,0 +1,119 @@
+package handover
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"syscall"
+
+	"example.com/reuse/internal/group"
+	"example.com/reuse/internal/sockdiag"
+	"golang.org/x/sys/unix"
+)
+
+// A member is a socket that can be drained, or knows why not.
+type member struct {
+	conn syscall.RawConn
+	*group.Socket
+	err error // why it cannot be drained
+
+	closing context.Context // ends when Close begins
+	close   context.CancelFunc
+
+	turn    chan struct{} // holds a value while somebody works on what follows
+	set     *set          // what it was drained or held with; nil if it serves
+	claimed bool          // it has the claim on its group
+	hidden  bool          // packets do not find it
+	left    atomic.Bool   // it is out of its group, or will be when it is closed
+}
+
+// newMember returns the member of a socket that is bound.
+func newMember(c syscall.RawConn) *member {
+	m := &member{conn: c, turn: make(chan struct{}, 1)}
+	m.closing, m.close = context.WithCancel(context.Background())
+	m.open()
+	return m
+}
+
+func (m *member) open() { m.Socket, m.err = group.Open(m.conn) }
+
+// lacks returns why the socket cannot be drained. If that was for want of memory or
+// descriptors, it looks again. The caller has the turn.
+func (m *member) lacks() error {
+	if scarce(m.err) {
+		m.open()
+	}
+	return m.err
+}
+
+// scarce reports whether err is one that passes.
+func scarce(err error) bool {
+	return errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) || errors.Is(err, unix.ENOBUFS) || errors.Is(err, unix.ENOMEM)
+}
+
+// take waits for the right to work on the member, until give.
+func (m *member) take(ctx context.Context) error {
+	select {
+	case m.turn <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (m *member) give() { <-m.turn }
+
+// joined takes away what program an earlier member left, unless somebody drains.
+// Errors are those that Drain returns when they matter.
+func (m *member) joined(ctx context.Context) {
+	if m.err != nil {
+		return
+	}
+	diag, err := sockdiag.Open()
+	if err != nil {
+		return
+	}
+	defer diag.Close()
+	dump, err := group.Look(ctx, diag, m.Socket)
+	if err != nil {
+		return
+	}
+	if members, err := dump.Members(m.Socket); err != nil || len(members.All) == 1 {
+		return
+	}
+	if claimed, err := m.TryClaim(ctx, diag); err == nil && claimed {
+		m.Detach()
+		m.Release()
+	}
+}
+
+// listen makes the socket of a listener listen, that is only bound.
+func (m *member) listen() error {
+	if m.Socket == nil {
+		return m.err
+	}
+	if err := m.Socket.Listen(); err != nil {
+		return err
+	}
+	m.joined(context.Background())
+	return nil
+}
+
+// leave takes a socket that was drained out of its group, before it is closed.
+func (m *member) leave() error {
+	m.close()
+	m.turn <- struct{}{}
+	defer m.give()
+	if m.set == nil {
+		return nil
+	}
+	return m.set.leave(m)
+}
+
+func (m *member) hasLeft() bool { return m.left.Load() }
+
+// unknown says what helps where a slot cannot be learnt.
+func unknown(err error) error {
+	return fmt.Errorf("%w: %w; stop the other members, but one, and drain then", ErrUnknownSlot, err)
+}
