@@ -180,13 +180,10 @@ func (s *set) leaveOne(p *part, m *member) (err error) {
 	last := len(p.own) == 1
 	lingers := m.hidden && m.Protocol == unix.IPPROTO_UDP // until it is closed
 	if !lingers {
-		if others := p.others(); last && len(others) > 0 {
+		if last && len(p.others()) > 0 {
 			// What stays.
-			end := len(p.slots) - 1
-			if p.slots[end] != m.Cookie {
-				others = []int{end}
-			}
-			err = m.Attach(group.Among(others))
+			program, _ := p.whileLeaving(1)
+			err = m.Attach(program)
 		}
 		err = errors.Join(err, m.Leave())
 	}

@@ -8,6 +8,7 @@ import (
 	"syscall"
 
 	"example.com/reuse/internal/group"
+	"example.com/reuse/internal/procfs"
 	"example.com/reuse/internal/sockdiag"
 	"golang.org/x/sys/unix"
 )
@@ -64,6 +65,24 @@ func (m *member) take(ctx context.Context) error {
 
 func (m *member) give() { <-m.turn }
 
+// remember keeps what it takes to learn slots when the process has given up the
+// privileges that it has now. Where that fails it is an error of the Drain that needs
+// it.
+func (m *member) remember() {
+	if m.err != nil || unix.Geteuid() != 0 && int(m.Key.Port()) >= proc.UnprivilegedPortStart() {
+		return
+	}
+	diag, err := sockdiag.Open()
+	if err != nil {
+		return
+	}
+	defer diag.Close()
+	m.Remember(context.Background(), diag)
+}
+
+// proc is where the kernel's settings are.
+const proc = procfs.FS("/proc")
+
 // joined takes away what program an earlier member left, unless somebody drains.
 // Errors are those that Drain returns when they matter.
 func (m *member) joined(ctx context.Context) {
@@ -75,13 +94,6 @@ func (m *member) joined(ctx context.Context) {
 		return
 	}
 	defer diag.Close()
-	dump, err := group.Look(ctx, diag, m.Socket)
-	if err != nil {
-		return
-	}
-	if members, err := dump.Members(m.Socket); err != nil || len(members.All) == 1 {
-		return
-	}
 	if claimed, err := m.TryClaim(ctx, diag); err == nil && claimed {
 		m.Detach()
 		m.Release()

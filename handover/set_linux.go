@@ -353,17 +353,17 @@ func (s *set) deferNothing(m *member) error {
 
 // others returns the slots of members that are not the part's own.
 func (p *part) others() []int {
+	own := map[uint64]bool{0: true} // and not those of connected sockets
+	for _, m := range p.own {
+		own[m.Cookie] = true
+	}
 	var slots []int
 	for slot, cookie := range p.slots {
-		if cookie != 0 && !p.owns(cookie) {
+		if !own[cookie] {
 			slots = append(slots, slot)
 		}
 	}
 	return slots
-}
-
-func (p *part) owns(cookie uint64) bool {
-	return slices.ContainsFunc(p.own, func(m *member) bool { return m.Cookie == cookie })
 }
 
 // settle returns when nothing is left in the sockets, or reports that a group has

@@ -18,6 +18,7 @@ type Socket struct {
 	Protocol uint8 // unix.IPPROTO_TCP or unix.IPPROTO_UDP
 	Cookie   uint64
 	Key      Key // of its group
+	memory   *memory
 }
 
 // A Key is what the members of a group have in common (inet_reuseport_add_sock,
@@ -124,6 +125,9 @@ func (k Key) String() string {
 func (k Key) dual() bool {
 	return k.family == unix.AF_INET6 && !k.v6only && k.local.Addr() == netip.IPv6Unspecified()
 }
+
+// Port returns the port that the socket is bound to.
+func (k Key) Port() uint16 { return k.local.Port() }
 
 // Listening reports whether a TCP socket listens. One that is only bound is in no
 // group yet (inet_hash).
