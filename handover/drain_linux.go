@@ -15,7 +15,10 @@ import (
 // were steered to.
 var errChanged = errors.New("the group changed")
 
-func (s *state) drain(ctx context.Context) error {
+func (s *state) drain(ctx context.Context) error { return s.drainThen(ctx, func() {}) }
+
+// drainThen calls steered when new connections go to others.
+func (s *state) drainThen(ctx context.Context, steered func()) error {
 	if err := s.begin(ctx); err != nil {
 		return err
 	}
@@ -25,7 +28,7 @@ func (s *state) drain(ctx context.Context) error {
 		return group.Missing(err)
 	}
 	defer diag.Close()
-	d := &drainer{state: s, diag: diag}
+	d := &drainer{state: s, diag: diag, steered: steered}
 	err = d.run(ctx)
 	if err != nil && !d.keeps(ctx, err) {
 		d.takeBack()
@@ -53,12 +56,13 @@ func (s *state) done() { <-s.draining }
 // ctx has ended, as long as the others are there, to which the kernel looks. A
 // filter of SYNs does not look.
 func (s *state) keeps(ctx context.Context, err error) bool {
-	return s.steering != nil && !s.refusing && ctx.Err() != nil && !errors.Is(err, ErrAlone)
+	return s.steering != nil && !s.refusing && ctx.Err() != nil && !errors.Is(err, ErrNoSuccessor)
 }
 
 type drainer struct {
 	*state
-	diag *sockdiag.Conn
+	diag    *sockdiag.Conn
+	steered func()
 }
 
 // run repeats steer and settle until nothing changes meanwhile.
@@ -78,6 +82,7 @@ func (d *drainer) run(ctx context.Context) error {
 			return err
 		}
 		if err = d.steer(ctx, members); err == nil {
+			d.steered()
 			err = d.settle(ctx, members)
 		}
 		if err != errChanged {
@@ -98,7 +103,7 @@ func (d *drainer) others(ctx context.Context) (group.Members, error) {
 	}
 	d.note(members)
 	if len(members.All) == 1 {
-		return group.Members{}, ErrAlone
+		return group.Members{}, ErrNoSuccessor
 	}
 	return members, nil
 }

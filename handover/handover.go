@@ -9,10 +9,10 @@ import (
 	"sync/atomic"
 )
 
-// ErrAlone is the error of a Drain that finds nobody to hand over to, or no
+// ErrNoSuccessor is the error of a Drain that finds nobody to hand over to, or no
 // longer: the socket serves on as before. A successor shares the port if it has
 // the same address, family, device and user, and IPV6_V6ONLY as well.
-var ErrAlone = errors.New("nobody else listens there")
+var ErrNoSuccessor = errors.New("nobody else listens there")
 
 // ErrUnknownSlot is the error of a Drain that does not know which member of its
 // group the socket is, and so cannot keep packets away from it: the socket serves
@@ -25,11 +25,11 @@ var _ net.Listener = (*Listener)(nil)
 // call more than with net's.
 type Listener struct {
 	*net.TCPListener
-	sock     socket
-	accepted atomic.Int64 // connections that Accept returned
-	retired  atomic.Bool  // closed by Shutdown, to Accept it is not yet
-	closed   chan struct{}
-	closing  sync.Once
+	sock    socket
+	handed  handed
+	retired atomic.Bool // closed by Shutdown, to Accept it is not yet
+	closed  chan struct{}
+	closing sync.Once
 }
 
 // Listen listens as reuse.Port.Listen does, and joins whoever listens there
@@ -77,7 +77,7 @@ func newListener(ln *net.TCPListener, sock socket) *Listener {
 // minute, unless ctx ends before. Connections that TCP_DEFER_ACCEPT holds back are
 // accepted.
 //
-// Errors: if the others are gone, or go meanwhile, errors.Is(err, ErrAlone) holds,
+// Errors: if the others are gone, or go meanwhile, errors.Is(err, ErrNoSuccessor) holds,
 // and the listener serves on. If ctx ends, the error wraps its cause and tells
 // what was left; the listener is open, gets no new connections as long as the
 // others listen (it serves on if its slot is unknown), and can be drained again or
@@ -106,14 +106,13 @@ func (l *Listener) Accept() (net.Conn, error) {
 
 // AcceptTCP is that of *net.TCPListener.
 func (l *Listener) AcceptTCP() (*net.TCPConn, error) {
-	c, err := l.TCPListener.AcceptTCP()
+	c, err := accept(&l.handed, l.TCPListener.AcceptTCP)
 	if err != nil {
 		if l.retired.Load() {
 			<-l.closed
 		}
 		return nil, err
 	}
-	l.accepted.Add(1)
 	return c, nil
 }
 
@@ -134,10 +133,10 @@ func (l *Listener) closeSocket() error {
 	return l.TCPListener.Close()
 }
 
-// retire closes the socket of a drained listener, so that others can be drained,
+// leave closes the socket of a drained listener, so that others can be drained,
 // while Accept goes on waiting until Close. An accept loop that ended early
 // would pass for a failure.
-func (l *Listener) retire() error {
+func (l *Listener) leave() error {
 	l.retired.Store(true)
 	return l.closeSocket()
 }

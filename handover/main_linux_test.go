@@ -168,7 +168,7 @@ func outcome(err error) string {
 	switch {
 	case err == nil:
 		return "drained"
-	case errors.Is(err, handover.ErrAlone):
+	case errors.Is(err, handover.ErrNoSuccessor):
 		return "alone"
 	case errors.Is(err, handover.ErrUnknownSlot):
 		return "unknown"

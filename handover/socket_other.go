@@ -36,5 +36,3 @@ func (*socket) drain(context.Context) error { return errSystem }
 func (*socket) leave() {}
 
 var errSystem = fmt.Errorf("handover on this system: %w", errors.ErrUnsupported)
-
-func received(net.Conn) (n int64, ok bool) { return 0, false }

@@ -12,7 +12,7 @@ import (
 // lose. Then close all, one after the other; the application goes on accepting,
 // or reading, from each until it is closed.
 //
-// Errors are those of [Listener.Drain]. [ErrAlone] holds if there are no others
+// Errors are those of [Listener.Drain]. [ErrNoSuccessor] holds if there are no others
 // than the sockets given. After an error other than the end of ctx all serve on.
 func DrainAll[S interface{ *Listener | *PacketConn }](ctx context.Context, socks ...S) error {
 	if len(socks) == 0 {

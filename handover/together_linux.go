@@ -26,6 +26,10 @@ type together struct {
 }
 
 func drainAll(ctx context.Context, socks []socket) error {
+	return drainAllThen(ctx, socks, func() {})
+}
+
+func drainAllThen(ctx context.Context, socks []socket, steered func()) error {
 	// In one order everywhere, so that two calls do not wait for each other.
 	states := make([]*state, len(socks))
 	for i, s := range socks {
@@ -39,7 +43,7 @@ func drainAll(ctx context.Context, socks []socket) error {
 	})
 	states = slices.Compact(states)
 	if len(states) == 1 {
-		return states[0].drain(ctx)
+		return states[0].drainThen(ctx, steered)
 	}
 	for _, s := range states {
 		if err := s.begin(ctx); err != nil {
@@ -55,7 +59,7 @@ func drainAll(ctx context.Context, socks []socket) error {
 	t := &together{rest: states}
 	ds := make([]*drainer, len(states))
 	for i, s := range states {
-		ds[i] = &drainer{state: s, diag: diag}
+		ds[i] = &drainer{state: s, diag: diag, steered: steered}
 	}
 	err = t.run(ctx, ds)
 	if err != nil && !ds[0].keeps(ctx, err) {
@@ -91,6 +95,7 @@ func (t *together) run(ctx context.Context, ds []*drainer) error {
 			return err
 		}
 		if err = t.steer(ctx, ds, members); err == nil {
+			ds[0].steered()
 			for _, d := range ds {
 				if err = d.settle(ctx, members); err != nil {
 					break
@@ -109,7 +114,7 @@ func (t *together) run(ctx context.Context, ds []*drainer) error {
 // others returns the members of the group, which has all of ds and others.
 func (t *together) others(ctx context.Context, ds []*drainer) (group.Members, error) {
 	members, err := ds[0].others(ctx)
-	apart := err == ErrAlone // ds has more than one
+	apart := err == ErrNoSuccessor // ds has more than one
 	if err != nil && !apart {
 		return members, err
 	}
@@ -122,7 +127,7 @@ func (t *together) others(ctx context.Context, ds []*drainer) (group.Members, er
 	}
 	switch others := len(members.All) - len(ds); {
 	case others == 0:
-		return members, ErrAlone
+		return members, ErrNoSuccessor
 	case others == 1 && ds[0].self.Protocol == unix.IPPROTO_UDP:
 		// leaveProgram could not keep datagrams away from those that are not
 		// closed yet, and what they got could not be answered.

@@ -266,11 +266,11 @@ func TestDrainAllFails(t *testing.T) {
 	}
 	before, a := open("127.0.0.1:0"), open("127.0.0.1:0")
 	b, after := open(a.Addr().String()), open("127.0.0.1:0")
-	if err := handover.DrainAll(t.Context(), a, b); !errors.Is(err, handover.ErrAlone) {
+	if err := handover.DrainAll(t.Context(), a, b); !errors.Is(err, handover.ErrNoSuccessor) {
 		t.Errorf("nobody else: %v", err)
 	}
 	for _, elsewhere := range []*handover.Listener{before, after} {
-		if err := handover.DrainAll(t.Context(), a, elsewhere); err == nil || errors.Is(err, handover.ErrAlone) {
+		if err := handover.DrainAll(t.Context(), a, elsewhere); err == nil || errors.Is(err, handover.ErrNoSuccessor) {
 			t.Errorf("two ports: %v", err)
 		}
 	}

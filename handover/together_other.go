@@ -5,3 +5,5 @@ package handover
 import "context"
 
 func drainAll(context.Context, []socket) error { return errSystem }
+
+func drainAllThen(context.Context, []socket, func()) error { return errSystem }
