@@ -106,7 +106,7 @@ func (l *Listener) Accept() (net.Conn, error) {
 
 // AcceptTCP is that of *net.TCPListener.
 func (l *Listener) AcceptTCP() (*net.TCPConn, error) {
-	c, err := accept(&l.handed, l.TCPListener.AcceptTCP)
+	c, err := acceptNoted(&l.handed, l.TCPListener.AcceptTCP)
 	if err != nil {
 		if l.retired.Load() {
 			<-l.closed

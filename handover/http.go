@@ -54,9 +54,9 @@ type HTTPServer struct {
 
 // The stages of a server.
 const (
-	serving = iota
-	telling // answers tell clients to close the connection
-	closing // http.Server.Shutdown was called
+	stageServing = iota
+	stageTelling // answers tell clients to close the connection
+	stageClosing // http.Server.Shutdown was called
 )
 
 // Serve is that of http.Server, for any listener that Shutdown can stop. These are:
@@ -113,7 +113,7 @@ func (s *HTTPServer) open(ln net.Listener, secure bool) (*gate, error) {
 	s.init()
 	s.gating.Lock()
 	defer s.gating.Unlock()
-	if s.stage.Load() != serving {
+	if s.stage.Load() != stageServing {
 		return nil, http.ErrServerClosed
 	}
 	g, err := newGate(ln)
@@ -230,7 +230,7 @@ func (s *HTTPServer) setState(c net.Conn, state http.ConnState) {
 	default:
 		info.setState(state, stage)
 	}
-	if stage != serving {
+	if stage != stageServing {
 		s.notify()
 	}
 }
@@ -241,11 +241,11 @@ func (s *HTTPServer) forget(c *httpConn) {
 		return
 	}
 	switch phase(c.phase.Load()) {
-	case expired:
+	case phaseExpired:
 		s.lost.untold.Add(1)
-	case partial:
+	case phasePartial:
 		s.lost.partial.Add(1)
-	case crossed:
+	case phaseCrossed:
 		s.lost.crossed.Add(1)
 	}
 }

@@ -85,7 +85,7 @@ func (s *HTTPServer) connHTTP2(c net.Conn) *httpConn {
 func (s *HTTPServer) frames(c net.Conn) *frameConn {
 	f := &frameConn{Conn: c, s: s}
 	s.connHTTP2(c).frames.Store(f)
-	if s.stage.Load() != serving {
+	if s.stage.Load() != stageServing {
 		f.announce()
 	}
 	return f
@@ -95,7 +95,7 @@ func (s *HTTPServer) frames(c net.Conn) *frameConn {
 // refuses nothing.
 func (w *waiting) lookHTTP2(c *httpConn, now time.Time) {
 	w.open++
-	if c.is(active) && w.t.over() {
+	if c.is(phaseActive) && w.t.over() {
 		w.answering++
 	}
 	f, grace := c.frames.Load(), w.t.fresh

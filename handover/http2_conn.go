@@ -146,7 +146,7 @@ func (c *frameConn) goAway(taken uint32) {
 }
 
 func (c *frameConn) refuse(n int64) {
-	if c.s.stage.Load() != serving {
+	if c.s.stage.Load() != stageServing {
 		c.s.lost.crossed.Add(n)
 	}
 }

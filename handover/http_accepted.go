@@ -19,8 +19,8 @@ type handed struct {
 	conns     openConns
 }
 
-// accept calls accept, and notes the connection.
-func accept[C net.Conn](h *handed, accept func() (C, error)) (C, error) {
+// acceptNoted calls accept, and notes the connection.
+func acceptNoted[C net.Conn](h *handed, accept func() (C, error)) (C, error) {
 	if !h.watched.Load() {
 		return accept()
 	}
@@ -70,7 +70,7 @@ func (o *openConns) remove(c syscall.Conn) {
 // sweep removes those that are closed. The caller has the lock.
 func (o *openConns) sweep() {
 	for c := range o.conns {
-		if closed(c) {
+		if connClosed(c) {
 			delete(o.conns, c)
 		}
 	}
@@ -89,7 +89,7 @@ func (o *openConns) open() map[syscall.Conn]time.Time {
 	return open
 }
 
-func closed(c syscall.Conn) bool {
+func connClosed(c syscall.Conn) bool {
 	raw, err := c.SyscallConn()
 	return err != nil || errors.Is(raw.Control(func(uintptr) {}), net.ErrClosed)
 }

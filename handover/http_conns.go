@@ -17,19 +17,19 @@ import (
 //	active -> idle                     its answer did not say close
 //	active -> told                     it did
 //	fresh, idle -> cut                 Shutdown has closed it for writing, and waits for the client's close
-//	cut -> expired                     the client did not close
-//	cut, expired -> partial -> crossed a request came too late: the first part, all of it
+//	cut -> expired                     the client did not close in time
+//	cut, expired -> partial -> crossed a request came too late: a part of it, all of it
 type phase int32
 
 const (
-	fresh phase = iota // no request yet
-	idle
-	active
-	told
-	cut
-	expired
-	partial
-	crossed
+	phaseFresh phase = iota // no request yet
+	phaseIdle
+	phaseActive
+	phaseTold
+	phaseCut
+	phaseExpired
+	phasePartial
+	phaseCrossed
 )
 
 // An httpConn is what is known of a connection. Those of HTTP/2 are fresh, idle or
@@ -68,25 +68,25 @@ func (c *httpConn) move(from, to phase) bool { return c.phase.CompareAndSwap(int
 func (c *httpConn) setState(state http.ConnState, stage int32) {
 	switch state {
 	case http.StateActive:
-		_ = c.move(idle, active) || c.move(fresh, active) || c.move(cut, partial) || c.move(expired, partial)
+		_ = c.move(phaseIdle, phaseActive) || c.move(phaseFresh, phaseActive) || c.move(phaseCut, phasePartial) || c.move(phaseExpired, phasePartial)
 	case http.StateIdle:
-		if stage == closing && !c.h2.Load() {
+		if stage == stageClosing && !c.h2.Load() {
 			// Net/http closes it at once.
-			c.move(active, expired)
+			c.move(phaseActive, phaseExpired)
 			return
 		}
-		if stage != serving && c.idle.Load() == 0 {
-			c.received.Store(received(c.raw))
-			c.idle.Store(time.Now().UnixNano())
+		if stage != stageServing {
+			c.received.Store(bytesReceived(c.raw))
+			c.idle.CompareAndSwap(0, time.Now().UnixNano())
 		}
 		// A handler can keep a connection of HTTP/1.0 that was told.
-		_ = c.move(active, idle) || c.move(told, idle)
+		_ = c.move(phaseActive, phaseIdle) || c.move(phaseTold, phaseIdle)
 	}
 }
 
 // headBegun reports whether something was received since the connection is idle.
 func (c *httpConn) headBegun() bool {
-	was, now := c.received.Load(), received(c.raw)
+	was, now := c.received.Load(), bytesReceived(c.raw)
 	return was != unknown && now != unknown && now > was
 }
 

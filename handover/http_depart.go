@@ -99,16 +99,16 @@ func (d *departure) note(err error, unserved int) {
 
 // closeEmpty closes a listener that nobody takes over.
 func (g *gate) closeEmpty(ctx context.Context, d *departure) {
-	n := emptied(ctx, g.root)
+	n := queueEmpty(ctx, g.root)
 	d.note(g.root.Close(), n)
 	if g.Listener == g.root {
 		g.handed.settle()
 	}
 }
 
-// emptied waits until the server has accepted what is in a listener's queue, and
+// queueEmpty waits until the server has accepted what is in a listener's queue, and
 // returns how much it has not.
-func emptied(ctx context.Context, ln net.Listener) int {
+func queueEmpty(ctx context.Context, ln net.Listener) int {
 	conn, ok := ln.(syscall.Conn)
 	if !ok {
 		return 0
@@ -142,7 +142,7 @@ func drainEach(ctx context.Context, lns []*Listener, need bool) ([]*httpDrain, e
 		return nil, nil
 	}
 	d, err := beginDrain(ctx, lns, need)
-	if err != nil && (need || !alone(err) && ctx.Err() == nil) {
+	if err != nil && (need || !noSuccessor(err) && ctx.Err() == nil) {
 		return nil, err
 	}
 	groups := map[string][]*Listener{}
@@ -180,22 +180,22 @@ func beginDrain(ctx context.Context, lns []*Listener, need bool) (*httpDrain, er
 	}
 }
 
-// alone reports whether a Drain failed since there is nobody to hand over to, or no
+// noSuccessor reports whether a Drain failed since there is nobody to hand over to, or no
 // way.
-func alone(err error) bool {
+func noSuccessor(err error) bool {
 	return errors.Is(err, ErrNoSuccessor) || errors.Is(err, errors.ErrUnsupported)
 }
 
 // leave waits for the end of the drain, and closes the listeners.
 func (h *httpDrain) leave(ctx context.Context, d *departure) {
 	err := <-h.finished
-	if h.need || !alone(err) {
+	if h.need || !noSuccessor(err) {
 		d.note(err, 0)
 	}
 	for _, l := range h.lns {
 		n := 0
 		if err != nil {
-			n = emptied(ctx, l)
+			n = queueEmpty(ctx, l)
 		}
 		d.note(l.leave(), n)
 		l.handed.left.Store(true)

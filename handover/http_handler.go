@@ -19,9 +19,9 @@ func (h *httpHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			defer c.streams.Add(-1)
 		}
 	}
-	if h.s.stage.Load() != serving || h.s.noKeepAlives.Load() {
+	if h.s.stage.Load() != stageServing || h.s.noKeepAlives.Load() {
 		if c := h.s.tell(w, r); c != nil {
-			defer c.move(active, told)
+			defer c.move(phaseActive, phaseTold)
 		}
 	}
 	h.next.ServeHTTP(w, r)
@@ -38,7 +38,7 @@ func connOf(r *http.Request) *httpConn {
 // connection if net/http closes it then.
 func (s *HTTPServer) tell(w http.ResponseWriter, r *http.Request) *httpConn {
 	c := connOf(r)
-	if c != nil && c.move(partial, crossed) {
+	if c != nil && c.move(phasePartial, phaseCrossed) {
 		panic(http.ErrAbortHandler) // the client takes it for not executed
 	}
 	if r.ProtoMajor == 2 {

@@ -6,9 +6,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// received returns how many bytes the kernel has received on a connection, or
+// bytesReceived returns how many bytes the kernel has received on a connection, or
 // unknown. Emulators leave it 0.
-func received(c syscall.Conn) int64 {
+func bytesReceived(c syscall.Conn) int64 {
 	if info := tcpInfo(c); info != nil {
 		return int64(info.Bytes_received)
 	}

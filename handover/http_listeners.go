@@ -32,7 +32,7 @@ func newStoppable(ln net.Listener) *stoppable {
 }
 
 func (l *stoppable) Accept() (net.Conn, error) {
-	c, err := accept(&l.handed, l.Listener.Accept)
+	c, err := acceptNoted(&l.handed, l.Listener.Accept)
 	if err != nil {
 		if l.stopped.Load() {
 			<-l.done
@@ -60,7 +60,7 @@ type deadliner interface{ SetDeadline(time.Time) error }
 
 // deadliner returns what of the listener has a deadline, or nil.
 func (l *stoppable) deadliner() deadliner {
-	d, _ := below(l.Listener, func(ln net.Listener) (d deadliner, ok bool) {
+	d, _ := findListener(l.Listener, func(ln net.Listener) (d deadliner, ok bool) {
 		d, ok = ln.(deadliner)
 		return d, ok
 	})
@@ -78,7 +78,7 @@ type gate struct {
 // newGate finds out what is below ln. A listener of package net with SO_REUSEPORT
 // is adopted.
 func newGate(ln net.Listener) (*gate, error) {
-	root, ok := below(ln, func(ln net.Listener) (net.Listener, bool) {
+	root, ok := findListener(ln, func(ln net.Listener) (net.Listener, bool) {
 		switch ln.(type) {
 		case *Listener, *stoppable, *net.TCPListener, *net.UnixListener:
 			return ln, true
@@ -127,9 +127,9 @@ func (g *gate) closed() bool {
 	}
 }
 
-// below returns the first listener, of ln and those that it wraps, that is what the
+// findListener returns the first listener, of ln and those that it wraps, that is what the
 // caller looks for.
-func below[T any](ln net.Listener, is func(net.Listener) (T, bool)) (found T, ok bool) {
+func findListener[T any](ln net.Listener, is func(net.Listener) (T, bool)) (found T, ok bool) {
 	for ln != nil {
 		if found, ok := is(ln); ok {
 			return found, true
@@ -137,7 +137,7 @@ func below[T any](ln net.Listener, is func(net.Listener) (T, bool)) (found T, ok
 		if w, ok := ln.(interface{ Unwrap() net.Listener }); ok {
 			ln = w.Unwrap()
 		} else {
-			ln, _ = field[net.Listener](ln, "Listener")
+			ln, _ = exportedField[net.Listener](ln, "Listener")
 		}
 	}
 	return found, false
@@ -156,14 +156,14 @@ func rawConn(c net.Conn) syscall.Conn {
 		case interface{ Raw() net.Conn }: // go-proxyproto
 			c = w.Raw()
 		default:
-			c, _ = field[net.Conn](c, "Conn")
+			c, _ = exportedField[net.Conn](c, "Conn")
 		}
 	}
 	return nil
 }
 
-// field returns an exported field of a struct that outer is, or points to.
-func field[T any](outer any, name string) (inner T, ok bool) {
+// exportedField returns an exported field of a struct that outer is, or points to.
+func exportedField[T any](outer any, name string) (inner T, ok bool) {
 	v := reflect.Indirect(reflect.ValueOf(outer))
 	if v.Kind() != reflect.Struct {
 		return inner, false

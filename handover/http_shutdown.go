@@ -87,7 +87,7 @@ func (s *HTTPServer) finish(run *shutdown, err error, again bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	run.err, run.again = err, again
-	if again || s.stage.Load() == serving {
+	if again || s.stage.Load() == stageServing {
 		s.run = nil
 	}
 	close(run.done)
@@ -120,14 +120,14 @@ func (s *HTTPServer) shutdown(ctx context.Context) (err error, again bool) {
 func (s *HTTPServer) leave(ctx context.Context) (*departure, error) {
 	s.gating.Lock()
 	defer s.gating.Unlock()
-	if s.stage.Load() != serving { // an earlier Shutdown has left
+	if s.stage.Load() != stageServing { // an earlier Shutdown has left
 		return s.depart(ctx, nil), nil
 	}
 	d, err := s.steer(ctx)
 	if err != nil {
 		return nil, err
 	}
-	s.stage.Store(telling)
+	s.stage.Store(stageTelling)
 	close(s.draining)
 	s.mu.Lock()
 	defer s.mu.Unlock()

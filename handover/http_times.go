@@ -70,21 +70,21 @@ func (t *schedule) over() bool { return !t.end.IsZero() }
 func (t *schedule) atMost(until time.Time) time.Time {
 	switch {
 	case t.over():
-		return earlier(until, t.end)
+		return earlierOf(until, t.end)
 	case !t.latest.IsZero():
-		return earlier(until, t.latest)
+		return earlierOf(until, t.latest)
 	}
 	return until
 }
 
-func earlier(a, b time.Time) time.Time {
+func earlierOf(a, b time.Time) time.Time {
 	if a.Before(b) {
 		return a
 	}
 	return b
 }
 
-func later(a, b time.Time) time.Time {
+func laterOf(a, b time.Time) time.Time {
 	if a.After(b) {
 		return a
 	}

@@ -24,7 +24,7 @@ func (s *HTTPServer) letGo(ctx context.Context, d *departure) *ShutdownError {
 	w := &waiting{s: s, t: s.schedule(ctx), d: d}
 	for {
 		w.look(ctx)
-		if w.left == 0 && s.stage.CompareAndSwap(telling, closing) {
+		if w.left == 0 && s.stage.CompareAndSwap(stageTelling, stageClosing) {
 			// It closes the gates, and sends GOAWAY. The rest is done here: it
 			// would close connections that wait for the client's close.
 			over, cancel := context.WithCancel(ctx)
@@ -101,7 +101,7 @@ func (w *waiting) look(ctx context.Context) {
 	})
 	w.hijacked = len(w.s.hijacked.open())
 	if until := w.t.atMost(w.t.start.Add(w.t.grace)); w.hijacked > 0 && now.Before(until) {
-		w.until(earlier(until, now.Add(w.t.glance)))
+		w.until(earlierOf(until, now.Add(w.t.glance)))
 	}
 }
 
@@ -116,8 +116,8 @@ func (w *waiting) lookUnserved(now time.Time) (n int) {
 			}
 			until := w.t.atMost(accepted.Add(w.t.fresh))
 			if now.Before(until) {
-				w.until(earlier(until, now.Add(w.t.glance)))
-			} else if received(c) > 0 && !w.t.over() {
+				w.until(earlierOf(until, now.Add(w.t.glance)))
+			} else if bytesReceived(c) > 0 && !w.t.over() {
 				continue
 			}
 			n++
@@ -129,15 +129,15 @@ func (w *waiting) lookUnserved(now time.Time) (n int) {
 func (w *waiting) lookHTTP1(c *httpConn, now time.Time) {
 	p := phase(c.phase.Load())
 	switch p {
-	case fresh, idle:
+	case phaseFresh, phaseIdle:
 		w.lookIdle(c, p, now)
-	case active:
+	case phaseActive:
 		if w.t.over() {
 			w.answering++
 		} else {
 			w.left++
 		}
-	case told:
+	case phaseTold:
 		// Net/http waits before it closes, if the answer is not stuck.
 		if until := w.t.end.Add(w.t.last); !w.t.over() {
 			w.left++
@@ -146,18 +146,22 @@ func (w *waiting) lookHTTP1(c *httpConn, now time.Time) {
 		} else {
 			w.answering++
 		}
-	case cut, partial, crossed:
+	case phaseCut, phasePartial, phaseCrossed:
 		w.takeOver(c)
 		if w.t.over() {
-			c.until = earlier(c.until, w.t.end.Add(w.t.last))
+			c.until = earlierOf(c.until, w.t.end.Add(w.t.last))
 		}
 		if now.Before(c.until) {
 			w.until(c.until)
 			return
 		}
-		c.move(cut, expired)
+		if c.headBegun() {
+			c.move(phaseCut, phasePartial)
+		} else {
+			c.move(phaseCut, phaseExpired)
+		}
 		w.end(c, now)
-	case expired:
+	case phaseExpired:
 		w.end(c, now)
 	}
 }
@@ -168,11 +172,11 @@ func (w *waiting) lookIdle(c *httpConn, p phase, now time.Time) {
 	if ns := c.idle.Load(); ns != 0 {
 		since = time.Unix(0, ns)
 	} else if c.received.Load() == unknown {
-		c.received.Store(received(c.raw))
+		c.received.Store(bytesReceived(c.raw))
 	}
 	until := since.Add(w.t.grace)
-	if p == fresh {
-		until = later(until, c.begun.Add(w.t.fresh))
+	if p == phaseFresh {
+		until = laterOf(until, c.begun.Add(w.t.fresh))
 	}
 	if now.Before(w.t.atMost(until)) {
 		w.until(w.t.atMost(until))
@@ -185,7 +189,7 @@ func (w *waiting) lookIdle(c *httpConn, p phase, now time.Time) {
 		w.until(until)
 		return
 	}
-	if !c.move(p, cut) {
+	if !c.move(p, phaseCut) {
 		w.until(now) // a request came
 		return
 	}
@@ -209,8 +213,7 @@ func (w *waiting) takeOver(c *httpConn) {
 	}
 }
 
-// end closes a connection, and waits for net/http to notice. If that had read a part
-// of a request, the phase shows it then.
+// end closes a connection, and waits for net/http to notice.
 func (w *waiting) end(c *httpConn, now time.Time) {
 	c.conn.Close()
 	if until := c.until.Add(w.t.last); now.Before(until) {
