@@ -125,7 +125,7 @@ func (m *member) leave() error {
 
 func (m *member) hasLeft() bool { return m.left.Load() }
 
-// unknown says what helps where a slot cannot be learnt.
-func unknown(err error) error {
+// unknownSlot says what helps where a slot cannot be learnt.
+func unknownSlot(err error) error {
 	return fmt.Errorf("%w: %w; stop the other members, but one, and drain then", ErrUnknownSlot, err)
 }
