@@ -14,8 +14,8 @@ import (
 // closeTime bounds what leave waits for.
 const closeTime = 5 * time.Second
 
-// leave takes sockets out of their groups, for m to be closed: all of the set if
-// nothing is left in them, otherwise m alone. What fails leaves a moment in which
+// leave takes sockets out of their groups, for m to be closed: all listeners of the
+// set if nothing is left in them, otherwise m alone. What fails leaves a moment in which
 // something can be lost.
 func (s *set) leave(m *member) error {
 	s.mu.Lock()
@@ -28,8 +28,9 @@ func (s *set) leave(m *member) error {
 	}
 	leaving := []*member{m}
 	if s.settled {
+		// The application of another UDP socket may be answering.
 		leaving = slices.DeleteFunc(slices.Clone(s.members), func(other *member) bool {
-			return other != m && s.part(other).oneByOne()
+			return other != m && other.Protocol == unix.IPPROTO_UDP
 		})
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), closeTime)
@@ -91,16 +92,6 @@ func (s *set) leaveAll(ctx context.Context, leaving []*member) (err error) {
 		}
 	}
 	return err
-}
-
-func (s *set) part(m *member) *part {
-	return s.parts[slices.IndexFunc(s.parts, func(p *part) bool { return slices.Contains(p.own, m) })]
-}
-
-// oneByOne reports whether the part's sockets are of a kind that leaves when it is
-// closed, and too many to do so without the others being steered meanwhile.
-func (p *part) oneByOne() bool {
-	return p.own[0].Protocol == unix.IPPROTO_UDP && len(p.batch(p.own)) < len(p.own)
 }
 
 // refresh learns the slots again of groups that have changed since they were.
