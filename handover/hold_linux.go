@@ -23,7 +23,7 @@ func (m *member) hold(ctx context.Context, share float64) error {
 		return err
 	}
 	s := m.set
-	if s != nil && s.steered() {
+	if s != nil && s.steered {
 		return errors.New("the socket is drained; resume it first")
 	}
 	if s == nil {

@@ -23,7 +23,7 @@ func (s *set) leave(m *member) error {
 	if m.left.Load() {
 		return nil // with another one
 	}
-	if !s.steered() { // it is held
+	if !s.steered { // it is held
 		return s.resume()
 	}
 	leaving := []*member{m}

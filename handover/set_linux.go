@@ -23,6 +23,7 @@ type set struct {
 	diag    *sockdiag.Conn // as long as something is to be undone or closed
 	parts   []*part        // as of the last look
 	undo    []func() error // in the order in which it was done
+	steered bool           // what is new goes to others
 	settled bool           // the last Drain returned nil
 	// Cookies of sockets that leave when they are closed, and were members.
 	lingering []uint64
@@ -152,7 +153,7 @@ func (s *set) drain(ctx context.Context, steered func()) error {
 		s.settled = true
 		return nil
 	}
-	keeps := context.Cause(ctx) != nil && context.Cause(ctx) != net.ErrClosed && !errors.Is(err, ErrNoSuccessor) && s.steered()
+	keeps := context.Cause(ctx) != nil && context.Cause(ctx) != net.ErrClosed && !errors.Is(err, ErrNoSuccessor) && s.steered
 	if !keeps {
 		if undone := s.resume(); undone != nil {
 			err = fmt.Errorf("%w; and to serve on: %w", err, undone)
@@ -161,16 +162,12 @@ func (s *set) drain(ctx context.Context, steered func()) error {
 	return err
 }
 
-func (s *set) steered() bool {
-	return len(s.parts) > 0 && !slices.ContainsFunc(s.parts, func(p *part) bool { return p.slots == nil })
-}
-
 // resume undoes all that was done, in reverse.
 func (s *set) resume() (err error) {
 	for _, f := range slices.Backward(s.undo) {
 		err = errors.Join(err, f())
 	}
-	s.undo, s.parts = nil, nil
+	s.undo, s.parts, s.steered = nil, nil, false
 	for _, m := range s.members {
 		m.set = nil
 	}
@@ -327,6 +324,7 @@ func (s *set) steer(ctx context.Context) (changed bool, err error) {
 			return false, err
 		}
 	}
+	s.steered = true
 	return false, group.Grace(ctx)
 }
 
