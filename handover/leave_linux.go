@@ -186,8 +186,9 @@ func (s *set) leaveOne(p *part, m *member) (err error) {
 		err = errors.Join(err, next.Share())
 		next.claimed = true
 	}
+	m.claimed = false
 	m.left.Store(true)
-	m.claimed, m.set = false, nil
+	m.set.Store(nil)
 	p.remove(m)
 	if lingers || err != nil {
 		p.slots = nil // they change later

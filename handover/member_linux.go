@@ -22,11 +22,13 @@ type member struct {
 	closing context.Context // ends when Close begins
 	close   context.CancelFunc
 
-	turn    chan struct{} // holds a value while somebody works on what follows
-	set     *set          // what it was drained or held with; nil if it serves
-	claimed bool          // it has the claim on its group
-	hidden  bool          // packets do not find it
-	left    atomic.Bool   // it is out of its group, or will be when it is closed
+	turn chan struct{}       // holds a value while somebody works on it
+	set  atomic.Pointer[set] // what it was drained or held with; nil if it serves
+	left atomic.Bool         // it is out of its group, or will be when it is closed
+
+	// Of the set.
+	claimed bool // it has the claim on its group
+	hidden  bool // packets do not find it
 }
 
 // newMember returns the member of a socket that is bound.
@@ -117,10 +119,10 @@ func (m *member) leave() error {
 	m.close()
 	m.turn <- struct{}{}
 	defer m.give()
-	if m.set == nil {
-		return nil
+	if s := m.set.Load(); s != nil {
+		return s.leave(m)
 	}
-	return m.set.leave(m)
+	return nil
 }
 
 func (m *member) hasLeft() bool { return m.left.Load() }

@@ -106,7 +106,7 @@ func keyOf(fd int, protocol uint8) (Key, error) {
 	return k, os.NewSyscallError("fstat", err)
 }
 
-// String names the group in package net's words.
+// String names the group, and no other.
 func (k Key) String() string {
 	network := "tcp"
 	if k.protocol == unix.IPPROTO_UDP {
@@ -118,7 +118,11 @@ func (k Key) String() string {
 	case k.v6only:
 		network += "6"
 	}
-	return network + " " + k.local.String()
+	name := fmt.Sprintf("%s %v of user %d", network, k.local, k.uid)
+	if k.device != 0 {
+		name += fmt.Sprintf(", device %d", k.device)
+	}
+	return name
 }
 
 // dual reports whether the socket takes IPv4 and IPv6.
