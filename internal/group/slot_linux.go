@@ -189,32 +189,35 @@ func openSocket(family, kind int, uid uint32, bind netip.AddrPort, options []opt
 	if err != nil {
 		return -1, 0, os.NewSyscallError("socket", err)
 	}
-	defer func() {
-		if err != nil {
-			unix.Close(fd)
-		}
-	}()
+	if cookie, err = prepare(fd, family, kind, uid, bind, options); err != nil {
+		unix.Close(fd)
+		return -1, 0, err
+	}
+	return fd, cookie, nil
+}
+
+func prepare(fd, family, kind int, uid uint32, bind netip.AddrPort, options []option) (cookie uint64, err error) {
 	if uid != uint32(unix.Geteuid()) {
 		// Only sockets of one user share a port. Root may be another.
 		if err := unix.Fchown(fd, int(uid), -1); err != nil {
-			return -1, 0, os.NewSyscallError("fchown", err)
+			return 0, fmt.Errorf("a socket of user %d to compare with: %w", uid, os.NewSyscallError("fchown", err))
 		}
 	}
 	for _, o := range append(options, option{unix.SOL_SOCKET, unix.SO_REUSEPORT, 1, "SO_REUSEPORT"}) {
 		if err := setsockopt(fd, o.level, o.option, o.value, o.name); err != nil {
-			return -1, 0, err
+			return 0, err
 		}
 	}
-	if err := unix.Bind(fd, sockaddr(bind)); err != nil {
-		return -1, 0, fmt.Errorf("a socket at %v to compare with: %w", bind, os.NewSyscallError("bind", err))
+	if err := unix.Bind(fd, sockaddr(family, bind)); err != nil {
+		return 0, fmt.Errorf("a socket at %v to compare with: %w", bind, os.NewSyscallError("bind", err))
 	}
 	if kind == unix.SOCK_STREAM {
 		if err := unix.Listen(fd, 1); err != nil {
-			return -1, 0, fmt.Errorf("a socket at %v to compare with: %w", bind, os.NewSyscallError("listen", err))
+			return 0, fmt.Errorf("a socket at %v to compare with: %w", bind, os.NewSyscallError("listen", err))
 		}
 	}
 	cookie, err = unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_COOKIE)
-	return fd, cookie, unsupported("getsockopt SO_COOKIE", err)
+	return cookie, unsupported("getsockopt SO_COOKIE", err)
 }
 
 var errInconsistent = errors.New("the members do not answer as their twins do")
@@ -284,8 +287,8 @@ func owners(found []uint64, members Members) ([]uint64, error) {
 	return slots, nil
 }
 
-func sockaddr(a netip.AddrPort) unix.Sockaddr {
-	if a.Addr().Is4() {
+func sockaddr(family int, a netip.AddrPort) unix.Sockaddr {
+	if family == unix.AF_INET {
 		return &unix.SockaddrInet4{Addr: a.Addr().As4(), Port: int(a.Port())}
 	}
 	return &unix.SockaddrInet6{Addr: a.Addr().As16(), Port: int(a.Port())}

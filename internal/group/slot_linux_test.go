@@ -45,7 +45,7 @@ func TestSlots(t *testing.T) {
 					}
 				}
 				m := array[rand.IntN(len(array))]
-				slots, err := m.Slots(t.Context(), diag, m.members(t, diag))
+				slots, err := m.slots(t, diag)
 				if err != nil {
 					t.Fatalf("step %d, %d members: %v", step, len(array), err)
 				}
@@ -62,14 +62,6 @@ func TestSlots(t *testing.T) {
 			}
 		})
 	}
-}
-
-func cookies(members []*member) []uint64 {
-	var all []uint64
-	for _, m := range members {
-		all = append(all, m.Cookie)
-	}
-	return all
 }
 
 // A process that has given up its privileges learns slots by what it remembers.

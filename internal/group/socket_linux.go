@@ -26,7 +26,7 @@ type Socket struct {
 type Key struct {
 	protocol, family uint8
 	local            netip.AddrPort
-	device           uint32 // without the bits that Hide and Leave add
+	device           uint32 // without the bit that Hide adds
 	v6only           bool
 	uid              uint32
 }
