@@ -178,6 +178,7 @@ func (p *part) whileLeaving(batch int) (program []group.Instruction, safe bool) 
 // leaveOne takes a socket out of its group that is hidden.
 func (s *set) leaveOne(p *part, m *member) (err error) {
 	last := len(p.own) == 1
+	m.left.Store(true)                                    // before Accept fails
 	lingers := m.hidden && m.Protocol == unix.IPPROTO_UDP // until it is closed
 	if !lingers {
 		if others := p.others(); last && len(others) > 0 {
@@ -198,7 +199,6 @@ func (s *set) leaveOne(p *part, m *member) (err error) {
 		err = errors.Join(err, next.Share())
 		next.claimed = true
 	}
-	m.left.Store(true)
 	m.claimed, m.set = false, nil
 	p.remove(m)
 	if lingers || err != nil {

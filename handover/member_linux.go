@@ -3,7 +3,6 @@ package handover
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync/atomic"
 	"syscall"
 
@@ -112,8 +111,3 @@ func (m *member) leave() error {
 }
 
 func (m *member) hasLeft() bool { return m.left.Load() }
-
-// unknown says what helps where a slot cannot be learnt.
-func unknown(err error) error {
-	return fmt.Errorf("%w: %w; stop the other members, but one, and drain then", ErrUnknownSlot, err)
-}

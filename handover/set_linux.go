@@ -317,7 +317,7 @@ func (s *set) steer(ctx context.Context) (changed bool, err error) {
 			if changed, failed := s.changed(ctx); failed != nil || changed {
 				return changed, failed
 			}
-			return false, unknown(err)
+			return false, fmt.Errorf("%w: %w", ErrUnknownSlot, err)
 		}
 		if err != nil {
 			return false, err

@@ -187,7 +187,11 @@ func openSocket(family, kind int, uid uint32, bind netip.AddrPort, options []opt
 		}
 	}
 	if err := unix.Bind(fd, sockaddr(bind)); err != nil {
-		return -1, 0, fmt.Errorf("a socket at %v to compare with: %w", bind, os.NewSyscallError("bind", err))
+		cure := ""
+		if err == unix.EACCES {
+			cure = "; a port below net.ipv4.ip_unprivileged_port_start takes CAP_NET_BIND_SERVICE"
+		}
+		return -1, 0, fmt.Errorf("a socket at %v to compare with: %w%s", bind, os.NewSyscallError("bind", err), cure)
 	}
 	if kind == unix.SOCK_STREAM {
 		if err := unix.Listen(fd, 1); err != nil {
@@ -198,7 +202,7 @@ func openSocket(family, kind int, uid uint32, bind netip.AddrPort, options []opt
 	return fd, cookie, unsupported("getsockopt SO_COOKIE", err)
 }
 
-var errInconsistent = errors.New("the members do not answer as their twins do")
+var errInconsistent = errors.New("the members do not answer as sockets without SO_INCOMING_CPU do")
 
 // compare returns the cookies that clients find where they find the twins.
 func (w *way) compare(ctx context.Context, diag *sockdiag.Conn, twins []uint64) ([]uint64, error) {
