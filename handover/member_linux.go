@@ -3,6 +3,7 @@ package handover
 import (
 	"context"
 	"errors"
+	"os"
 	"sync/atomic"
 	"syscall"
 
@@ -20,6 +21,8 @@ type member struct {
 
 	closing context.Context // ends when Close begins
 	close   context.CancelFunc
+
+	announced *os.File // until it listens; nil if it always did
 
 	turn chan struct{}       // holds a value while somebody works on it
 	set  atomic.Pointer[set] // what it was drained or held with; nil if it serves
@@ -109,6 +112,7 @@ func (m *member) listen() error {
 	if err := m.Socket.Listen(); err != nil {
 		return err
 	}
+	m.announced.Close()
 	m.joined(context.Background())
 	return nil
 }
@@ -116,6 +120,7 @@ func (m *member) listen() error {
 // leave takes a socket that was drained out of its group, before it is closed.
 func (m *member) leave() error {
 	m.close()
+	m.announced.Close()
 	m.turn <- struct{}{}
 	defer m.give()
 	if s := m.set.Load(); s != nil {

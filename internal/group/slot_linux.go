@@ -8,7 +8,6 @@ import (
 	"math"
 	"math/rand/v2"
 	"net/netip"
-	"os"
 	"slices"
 
 	"example.com/reuse/internal/sockdiag"
@@ -87,7 +86,7 @@ type way struct {
 // (see slotsByOneMore). A socket that takes IPv4 as well can be asked by that.
 func (s *Socket) ways() []way {
 	k := s.Key
-	ghost := 1<<28 | rand.Uint32N(1<<27)
+	ghost := ghosts | rand.Uint32N(coming)
 	v4 := way{
 		protocol: k.protocol, family: unix.AF_INET, local: k.local, bind: k.local,
 		device: k.device, ghost: ghost, uid: k.uid,
@@ -175,53 +174,7 @@ func (w *way) open() (fd int, cookie uint64, err error) {
 	if w.ghost != 0 {
 		options = []option{{unix.SOL_SOCKET, unix.SO_BINDTOIFINDEX, int(w.ghost), "SO_BINDTOIFINDEX"}}
 	}
-	return openSocket(int(w.family), kind, w.uid, w.bind, options)
-}
-
-type option struct {
-	level, option, value int
-	name                 string
-}
-
-// openSocket returns a socket that shares a port with those of a user.
-func openSocket(family, kind int, uid uint32, bind netip.AddrPort, options []option) (fd int, cookie uint64, err error) {
-	fd, err = unix.Socket(family, kind|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return -1, 0, os.NewSyscallError("socket", err)
-	}
-	if cookie, err = prepare(fd, family, kind, uid, bind, options); err != nil {
-		unix.Close(fd)
-		return -1, 0, err
-	}
-	return fd, cookie, nil
-}
-
-func prepare(fd, family, kind int, uid uint32, bind netip.AddrPort, options []option) (cookie uint64, err error) {
-	if uid != uint32(unix.Geteuid()) {
-		// Only sockets of one user share a port. Root may be another.
-		if err := unix.Fchown(fd, int(uid), -1); err != nil {
-			return 0, fmt.Errorf("a socket of user %d to compare with: %w", uid, os.NewSyscallError("fchown", err))
-		}
-	}
-	for _, o := range append(options, option{unix.SOL_SOCKET, unix.SO_REUSEPORT, 1, "SO_REUSEPORT"}) {
-		if err := setsockopt(fd, o.level, o.option, o.value, o.name); err != nil {
-			return 0, err
-		}
-	}
-	if err := unix.Bind(fd, sockaddr(family, bind)); err != nil {
-		cure := ""
-		if err == unix.EACCES {
-			cure = "; a port below net.ipv4.ip_unprivileged_port_start takes CAP_NET_BIND_SERVICE"
-		}
-		return 0, fmt.Errorf("a socket at %v to compare with: %w%s", bind, os.NewSyscallError("bind", err), cure)
-	}
-	if kind == unix.SOCK_STREAM {
-		if err := unix.Listen(fd, 1); err != nil {
-			return 0, fmt.Errorf("a socket at %v to compare with: %w", bind, os.NewSyscallError("listen", err))
-		}
-	}
-	cookie, err = unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_COOKIE)
-	return cookie, unsupported("getsockopt SO_COOKIE", err)
+	return openSocket(int(w.family), kind, w.uid, w.bind, options, nil)
 }
 
 var errInconsistent = errors.New("the members do not answer as sockets without SO_INCOMING_CPU do")
@@ -289,11 +242,4 @@ func owners(found []uint64, members Members) ([]uint64, error) {
 		return nil, errInconsistent
 	}
 	return slots, nil
-}
-
-func sockaddr(family int, a netip.AddrPort) unix.Sockaddr {
-	if family == unix.AF_INET {
-		return &unix.SockaddrInet4{Addr: a.Addr().As4(), Port: int(a.Port())}
-	}
-	return &unix.SockaddrInet6{Addr: a.Addr().As16(), Port: int(a.Port())}
 }
