@@ -59,6 +59,7 @@ func serve(args []string) error {
 	device := flags.String("device", "", "")
 	adopt := flags.Bool("adopt", false, "New instead of Listen")
 	silent := flags.Bool("silent", false, "accept nothing until go on")
+	drop := flags.Bool("drop", false, "give up all privileges when the socket is open")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -103,6 +104,11 @@ func serve(args []string) error {
 		return err
 	}
 
+	if *drop {
+		if err := syscall.Setuid(nobody); err != nil {
+			return err
+		}
+	}
 	accepting := make(chan struct{})
 	if !*silent {
 		close(accepting)

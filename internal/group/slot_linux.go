@@ -50,6 +50,11 @@ func (s *Socket) Slots(ctx context.Context, diag *sockdiag.Conn, members Members
 		if errors.Is(failed, errInconsistent) && w.protocol == unix.IPPROTO_TCP && w.family == unix.AF_INET6 {
 			slots, failed = s.slotsByOneMore(ctx, diag, members, w)
 		}
+		if failed != nil && s.memory != nil {
+			if remembered, err := s.memory.slots(ctx, diag, members); err == nil {
+				slots, failed = remembered, nil
+			}
+		}
 		if failed == nil {
 			return slots, nil
 		}
@@ -132,8 +137,22 @@ func (w *way) slots(ctx context.Context, diag *sockdiag.Conn, members Members) (
 			defer unix.Close(fd)
 			twins = append(twins, cookie)
 		}
+		// With so many tries the probability that a slot is not found often enough is
+		// less than 2^-32.
 		var found []uint64
-		if found, err = w.compare(ctx, diag, twins); err == nil {
+		found, err = compare(n, n*(64+8*enough(n)), func() (slot int, member uint64, err error) {
+			port := uint16(1 + rand.IntN(math.MaxUint16))
+			twin, err := w.ask(ctx, diag, w.twin, w.ghost, port)
+			if err != nil {
+				return 0, 0, err
+			}
+			if slot = slices.Index(twins, twin); slot < 0 {
+				return 0, 0, errInconsistent
+			}
+			member, err = w.ask(ctx, diag, w.local, w.device, port)
+			return slot, member, err
+		})
+		if err == nil {
 			slots, err = owners(found, members)
 		}
 		if err == nil || !errors.Is(err, errInconsistent) {
@@ -203,29 +222,24 @@ func prepare(fd, family, kind int, uid uint32, bind netip.AddrPort, options []op
 
 var errInconsistent = errors.New("the members do not answer as their twins do")
 
-// compare returns the cookies that clients find where they find the twins.
-func (w *way) compare(ctx context.Context, diag *sockdiag.Conn, twins []uint64) ([]uint64, error) {
-	n := len(twins)
+// compare returns the cookies of members by slot, of n, as client finds them: a slot,
+// or -1, and the member that the same client comes to.
+func compare(n, clients int, client func() (slot int, member uint64, err error)) ([]uint64, error) {
 	found, times := make([]uint64, n), make([]int, n)
 	often, missing := enough(n), n
-	// With so many tries the probability that a slot is not found so often is less
-	// than 2^-32.
-	for range n * (64 + 8*often) {
-		port := uint16(1 + rand.IntN(math.MaxUint16))
-		twin, err := w.ask(ctx, diag, w.twin, w.ghost, port)
+	for range clients {
+		slot, member, err := client()
 		if err != nil {
 			return nil, err
 		}
-		member, err := w.ask(ctx, diag, w.local, w.device, port)
-		if err != nil {
-			return nil, err
+		if slot < 0 {
+			continue
 		}
-		i := slices.Index(twins, twin)
-		if i < 0 || times[i] > 0 && found[i] != member {
+		if times[slot] > 0 && found[slot] != member {
 			return nil, errInconsistent
 		}
-		found[i] = member
-		if times[i]++; times[i] == often {
+		found[slot] = member
+		if times[slot]++; times[slot] == often {
 			if missing--; missing == 0 {
 				return found, nil
 			}

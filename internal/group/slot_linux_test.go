@@ -63,3 +63,25 @@ func TestSlots(t *testing.T) {
 		})
 	}
 }
+
+// A process that has given up its privileges learns slots by what it remembers.
+func TestRemember(t *testing.T) {
+	for _, place := range places {
+		t.Run(place.network+" "+place.address, func(t *testing.T) {
+			testnet.Namespace(t)
+			diag := diagConn(t)
+			array := []*member{open(t, place.network, place.address)}
+			first := array[0]
+			if err := first.Remember(t.Context(), diag); err != nil {
+				t.Fatal(err)
+			}
+			for len(array) < 30 {
+				array = append(array, open(t, place.network, place.address))
+				slots, err := first.memory.slots(t.Context(), diag, first.members(t, diag))
+				if want := cookies(array); err != nil || !slices.Equal(slots, want) {
+					t.Fatalf("%d members: %v, %v, want %v", len(array), slots, err, want)
+				}
+			}
+		})
+	}
+}
