@@ -13,7 +13,9 @@ var ErrNoSuccessor = errors.New("nobody else listens there")
 
 // ErrUnknownSlot is the error of a Drain that cannot learn which member of its group
 // the socket is, and so cannot keep packets away from it: the socket serves on as
-// before. It helps to stop the other members, but one, and to drain then.
+// before. The error tells why. Known reasons are SO_INCOMING_CPU on the members; a
+// port that the process may not bind any more, below ip_unprivileged_port_start
+// without CAP_NET_BIND_SERVICE; and a sandbox without SO_BINDTOIFINDEX.
 var ErrUnknownSlot = errors.New("the socket's slot in its group is unknown")
 
 // A Drainable is a [Listener], a [PacketConn] or a [Member], or embeds one.

@@ -169,6 +169,7 @@ func (p *part) whileLeaving(batch int) (program []group.Instruction, safe bool) 
 // leaveOne takes a socket out of its group that is hidden.
 func (s *set) leaveOne(p *part, m *member) (err error) {
 	last := len(p.own) == 1
+	m.left.Store(true)                                    // before Accept fails
 	lingers := m.hidden && m.Protocol == unix.IPPROTO_UDP // until it is closed
 	if !lingers {
 		if last && len(p.others()) > 0 {
@@ -187,7 +188,6 @@ func (s *set) leaveOne(p *part, m *member) (err error) {
 		next.claimed = true
 	}
 	m.claimed = false
-	m.left.Store(true)
 	m.set.Store(nil)
 	p.remove(m)
 	if lingers || err != nil {

@@ -30,7 +30,6 @@ func TestMain(m *testing.M) {
 		"serve http":   serveHTTP,
 		"load http":    loadHTTP,
 		"forbidden":    forbidden,
-		"filter":       filter,
 		"refused":      refused,
 		"refused new":  refusedNew,
 		"behind":       behind,
@@ -92,6 +91,11 @@ func serve(args []string) error {
 	if err != nil {
 		return err
 	}
+	if !*silent {
+		if err := listenNow(ln); err != nil {
+			return err
+		}
+	}
 	err = setsockopt(raw, func(fd int) error {
 		if *backlog > 0 {
 			if err := unix.Listen(fd, *backlog); err != nil {
@@ -133,11 +137,6 @@ func serve(args []string) error {
 			})
 		}
 	}()
-	if !*silent {
-		if err := untilListening(raw); err != nil {
-			return err
-		}
-	}
 	fmt.Println("listening", os.Getpid())
 	cancel := func() {}
 	in := bufio.NewScanner(os.Stdin)
@@ -172,6 +171,21 @@ func serve(args []string) error {
 		}
 	}
 	return in.Err()
+}
+
+// listenNow makes a listener listen before somebody accepts.
+func listenNow(ln net.Listener) error {
+	own, ok := ln.(interface{ SetDeadline(time.Time) error })
+	if !ok {
+		return nil
+	}
+	if err := own.SetDeadline(time.Unix(1, 0)); err != nil {
+		return err
+	}
+	if _, err := ln.Accept(); !errors.Is(err, os.ErrDeadlineExceeded) {
+		return fmt.Errorf("accept after the deadline: %w", err)
+	}
+	return own.SetDeadline(time.Time{})
 }
 
 // untilListening returns when a socket listens that somebody accepts from.

@@ -3,7 +3,6 @@ package handover
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync/atomic"
 	"syscall"
 
@@ -126,8 +125,3 @@ func (m *member) leave() error {
 }
 
 func (m *member) hasLeft() bool { return m.left.Load() }
-
-// unknownSlot says what helps where a slot cannot be learnt.
-func unknownSlot(err error) error {
-	return fmt.Errorf("%w: %w; stop the other members, but one, and drain then", ErrUnknownSlot, err)
-}

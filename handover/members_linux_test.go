@@ -38,10 +38,13 @@ func hear(t testing.TB, conn net.Conn) int {
 }
 
 // shares asks often, and returns who answered how often.
-func shares(t testing.TB, addr string) map[int]int {
+func shares(t testing.TB, addr string) map[int]int { return sharesOf(t, addr, 200) }
+
+// sharesOf asks n times.
+func sharesOf(t testing.TB, addr string, n int) map[int]int {
 	t.Helper()
 	pids := map[int]int{}
-	for range 200 {
+	for range n {
 		pids[ask(t, addr)]++
 	}
 	return pids

@@ -15,37 +15,48 @@ import (
 )
 
 // A call that a sandbox may refuse, by the name that it has in errors.
-type optionCall struct {
+type refusal struct {
 	name          string
 	number        uint32
-	level, option uint32
+	level, option uint32 // its second and third argument; 0 stands for any
 }
 
-var optionCalls = []optionCall{
+var refusals = []refusal{
 	{"setsockopt SO_ATTACH_REUSEPORT_CBPF", unix.SYS_SETSOCKOPT, unix.SOL_SOCKET, unix.SO_ATTACH_REUSEPORT_CBPF},
 	{"setsockopt SO_DETACH_REUSEPORT_BPF", unix.SYS_SETSOCKOPT, unix.SOL_SOCKET, unix.SO_DETACH_REUSEPORT_BPF},
 	{"setsockopt SO_BINDTOIFINDEX", unix.SYS_SETSOCKOPT, unix.SOL_SOCKET, unix.SO_BINDTOIFINDEX},
+	{"setsockopt IP_RECVERR_RFC4884", unix.SYS_SETSOCKOPT, unix.IPPROTO_IP, unix.IP_RECVERR_RFC4884},
+	{"setsockopt IPV6_FREEBIND", unix.SYS_SETSOCKOPT, unix.IPPROTO_IPV6, unix.IPV6_FREEBIND},
 	{"getsockopt SO_BINDTOIFINDEX", unix.SYS_GETSOCKOPT, unix.SOL_SOCKET, unix.SO_BINDTOIFINDEX},
-	{"getsockopt SO_MEMINFO", unix.SYS_GETSOCKOPT, unix.SOL_SOCKET, unix.SO_MEMINFO},
-	{"setsockopt IP_BIND_ADDRESS_NO_PORT", unix.SYS_SETSOCKOPT, unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT},
+	{"getsockopt SO_DOMAIN", unix.SYS_GETSOCKOPT, unix.SOL_SOCKET, unix.SO_DOMAIN},
+	{"getsockopt SO_ACCEPTCONN", unix.SYS_GETSOCKOPT, unix.SOL_SOCKET, unix.SO_ACCEPTCONN},
+	{"getsockopt IP_TRANSPARENT", unix.SYS_GETSOCKOPT, unix.IPPROTO_IP, unix.IP_TRANSPARENT},
+	{"getsockopt TCP_DEFER_ACCEPT", unix.SYS_GETSOCKOPT, unix.IPPROTO_TCP, unix.TCP_DEFER_ACCEPT},
+	{"getsockopt TCP_INFO", unix.SYS_GETSOCKOPT, unix.IPPROTO_TCP, unix.TCP_INFO},
+	{"shutdown", unix.SYS_SHUTDOWN, 0, 0},
+	{"listen", unix.SYS_LISTEN, 0, 0},
 }
 
-// refuse makes a sandbox that answers calls with errno: those that are named, or
-// "all".
+// refuse makes a sandbox that answers calls with errno: the one that is named, or
+// "all" options.
 func refuse(name string, errno unix.Errno) error {
-	filter := []unix.SockFilter{{Code: 0x20, K: 0}} // the number of the system call
-	for _, c := range optionCalls {
-		if name != c.name && name != "all" {
+	var filter []unix.SockFilter
+	for _, c := range refusals {
+		if name != c.name && (name != "all" || c.option == 0) {
 			continue
 		}
-		filter = append(filter,
-			unix.SockFilter{Code: 0x20, K: 0},
-			unix.SockFilter{Code: 0x15, K: c.number, Jf: 5},
-			unix.SockFilter{Code: 0x20, K: 24 + firstWord()}, // its second argument
-			unix.SockFilter{Code: 0x15, K: c.level, Jf: 3},
-			unix.SockFilter{Code: 0x20, K: 32 + firstWord()}, // its third
-			unix.SockFilter{Code: 0x15, K: c.option, Jf: 1},
-			unix.SockFilter{Code: 0x06, K: unix.SECCOMP_RET_ERRNO | uint32(errno)})
+		filter = append(filter, unix.SockFilter{Code: 0x20, K: 0}) // the number of the system call
+		if c.option == 0 {
+			filter = append(filter, unix.SockFilter{Code: 0x15, K: c.number, Jf: 1})
+		} else {
+			filter = append(filter,
+				unix.SockFilter{Code: 0x15, K: c.number, Jf: 5},
+				unix.SockFilter{Code: 0x20, K: 24 + testnet.LowWord()},
+				unix.SockFilter{Code: 0x15, K: c.level, Jf: 3},
+				unix.SockFilter{Code: 0x20, K: 32 + testnet.LowWord()},
+				unix.SockFilter{Code: 0x15, K: c.option, Jf: 1})
+		}
+		filter = append(filter, unix.SockFilter{Code: 0x06, K: unix.SECCOMP_RET_ERRNO | uint32(errno)})
 	}
 	filter = append(filter, unix.SockFilter{Code: 0x06, K: unix.SECCOMP_RET_ALLOW})
 	_, err := testnet.Seccomp(0, filter)
@@ -71,67 +82,74 @@ func TestRefusedOptions(t *testing.T) {
 	testnet.Parallel(t)
 	testnet.NeedArguments(t)
 	needNobody(t)
-	guarded := filtersAreRoots(t)
 	for _, test := range []struct {
-		call           string
-		known, adopted string // what a Drain of such a listener says
+		call    string
+		says    string
+		network string
 	}{
-		{"", "drained", "drained"}, // the control
-		{"setsockopt SO_ATTACH_REUSEPORT_CBPF", "refused", "unknown"},
-		{"setsockopt SO_DETACH_REUSEPORT_BPF", "drained", "drained"},
-		{"setsockopt SO_BINDTOIFINDEX", "drained", "drained"},
-		{"getsockopt SO_BINDTOIFINDEX", "refused", ""},
-		{"getsockopt SO_MEMINFO", "drained", "unknown"},
-		{"setsockopt IP_BIND_ADDRESS_NO_PORT", "refused", "refused"},
-		{"all", "refused", ""},
+		{call: "", says: "drained"}, // the control
+		{call: "setsockopt SO_ATTACH_REUSEPORT_CBPF", says: "refused"},
+		{call: "setsockopt SO_DETACH_REUSEPORT_BPF", says: "drained"},
+		{call: "setsockopt SO_BINDTOIFINDEX", says: "unknown"},
+		{call: "setsockopt SO_BINDTOIFINDEX", says: "drained", network: "tcp6"},
+		{call: "setsockopt IP_RECVERR_RFC4884", says: "refused"},
+		{call: "setsockopt IPV6_FREEBIND", says: "drained"},
+		{call: "setsockopt IPV6_FREEBIND", says: "unknown", network: "tcp6"},
+		{call: "getsockopt SO_BINDTOIFINDEX", says: "refused"},
+		{call: "getsockopt SO_DOMAIN", says: "drained"},
+		{call: "getsockopt SO_ACCEPTCONN", says: "refused"},
+		{call: "getsockopt IP_TRANSPARENT", says: "refused"},
+		{call: "getsockopt TCP_DEFER_ACCEPT", says: "refused"},
+		{call: "getsockopt TCP_INFO", says: "refused"},
+		{call: "shutdown", says: "drained"},
+		{call: "all", says: "refused"},
 	} {
-		t.Run(cmp.Or(test.call, "nothing"), func(t *testing.T) {
+		t.Run(cmp.Or(test.call, "nothing")+" "+test.network, func(t *testing.T) {
 			testnet.Namespace(t)
-			next := start(t, nobody, "serve")
-			for i, errno := range []string{"EPERM", "ENOPROTOOPT", "EPERM", "ENOPROTOOPT"} {
-				adopted := i >= 2
-				want, flags := test.known, []string{test.call, errno}
-				if adopted {
-					want, flags = test.adopted, append(flags, "-adopt")
+			address, flags := addr, []string(nil)
+			if test.network == "tcp6" {
+				address = "[::1]:9999"
+				flags = []string{"-net", "tcp6", "-addr", address}
+			}
+			begin := func() process { return start(t, nobody, "serve", flags...) }
+			next := begin()
+			for i, errno := range []string{"EPERM", "ENOPROTOOPT"} {
+				if !testnet.Long && i > 0 && test.call != "all" {
+					break
 				}
+				want := test.says
 				if want == "refused" && errno == "ENOPROTOOPT" {
 					want = "unsupported"
 				}
-				if want == "" || !testnet.Long && i%3 != 0 {
-					continue // New returns the error
-				}
-				server := start(t, nobody, "refused", flags...)
+				server := start(t, nobody, "refused", append([]string{test.call, errno}, flags...)...)
 				server.tell(t, "drain")
 				line := server.expect(t, "drained", "refused", "unsupported", "unknown", "error")
 				drained := strings.HasPrefix(line, "drained")
-				refusing := want == "unknown" && !guarded
-				if !strings.HasPrefix(line, want) && !(refusing && drained) {
-					t.Errorf("%q: %q, want %s", flags, line, want)
-				}
-				if refusing && drained { // no SYNs, until it is closed
-					server.end(t)
+				if !strings.HasPrefix(line, want) {
+					t.Errorf("%s: %q, want %s", errno, line, want)
 				}
 				if !drained && test.call != "all" && !strings.Contains(line, test.call+": ") {
-					t.Errorf("%q: %q does not tell what is missing", flags, line)
+					t.Errorf("%s: %q does not tell what is missing", errno, line)
 				}
-				if got := shares(t, addr); (len(got) == 1) != drained || got[next.pid()] == 0 {
-					t.Errorf("%q: after %q %v answer", flags, line, got)
+				if got := sharesOf(t, address, 50); (len(got) == 1) != drained || got[next.pid()] == 0 {
+					t.Errorf("%s: after %q %v answer", errno, line, got)
 				}
 				if drained {
-					if !refusing {
-						server.end(t)
+					server.end(t)
+				} else {
+					// Nothing is left that keeps others from draining.
+					next.tell(t, "drain")
+					next.expect(t, "drained")
+					next.end(t)
+					next = begin()
+					if got := sharesOf(t, address, 50); len(got) != 2 {
+						t.Errorf("%s: then %v answer", errno, got)
 					}
-					continue
+					server.end(t)
 				}
-				// Nothing is left that keeps others from draining.
-				next.tell(t, "drain")
-				next.expect(t, "drained")
-				next.end(t)
-				next = start(t, nobody, "serve")
-				if got := shares(t, addr); len(got) != 2 {
-					t.Errorf("%q: then %v answer", flags, got)
+				if got := sharesOf(t, address, 50); len(got) != 1 || got[next.pid()] == 0 {
+					t.Errorf("%s: at last %v answer", errno, got)
 				}
-				server.end(t)
 			}
 		})
 	}
@@ -162,7 +180,7 @@ func refusedNew(args []string) error {
 	}
 	_, err = handover.New(ln)
 	name := "nothing"
-	for _, c := range optionCalls {
+	for _, c := range refusals {
 		if err != nil && strings.Contains(err.Error(), c.name+": ") {
 			name = c.name
 		}
@@ -177,46 +195,19 @@ func TestRefusedRestart(t *testing.T) {
 	testnet.Parallel(t)
 	testnet.NeedArguments(t)
 	needNobody(t)
-	for _, call := range []string{"setsockopt SO_DETACH_REUSEPORT_BPF", "getsockopt SO_MEMINFO"} {
+	for _, call := range []string{"setsockopt SO_DETACH_REUSEPORT_BPF", "shutdown"} {
 		t.Run(call, func(t *testing.T) {
 			testnet.Namespace(t)
 			begin := func() process { return start(t, nobody, "refused", call, "EPERM") }
-			restarts := func(drain bool) (lost int) {
-				server := begin()
-				clients := start(t, nobody, "load", "-n", "16")
-				refused := 0
-				for range times(6) {
-					next := begin()
-					for drain {
-						server.tell(t, "drain")
-						if line := server.expect(t, "drained", "unknown"); strings.HasPrefix(line, "drained") {
-							break
-						}
-						// Without probes, the watch has to have seen that it was alone.
-						if refused++; refused > 50 {
-							t.Fatal("the slot stays unknown")
-						}
-						next.tell(t, "drain")
-						next.expect(t, "drained")
-						next.end(t)
-						next = begin()
-					}
-					server.end(t)
-					server = next
-				}
-				ok, lost, slow := clients.counts(t)
-				t.Logf("drain %v: %d connections, %d lost, %d slow, %d refused", drain, ok, lost, slow, refused)
-				if drain {
-					next := begin()
-					if got := shares(t, addr); len(got) != 2 {
-						t.Errorf("%v answer, want both %d and %d", got, server.pid(), next.pid())
-					}
-					next.end(t)
-				}
-				server.end(t)
-				return lost
+			lossless(t, func(drain bool) (lost int) {
+				return replaced(t, drain, times(6), begin, func() process { return start(t, nobody, "load", "-n", "16") })
+			})
+			server := begin()
+			server.replaceBy(t, "Listen", begin())
+			begin()
+			if got := shares(t, addr); len(got) != 2 {
+				t.Errorf("%v answer, want both", got)
 			}
-			lossless(t, restarts)
 		})
 	}
 }

@@ -27,6 +27,9 @@ func scarceClose(args []string) error {
 		if lns[i], err = handover.Listen("tcp4", addr); err != nil {
 			return err
 		}
+		if err := listenNow(lns[i]); err != nil {
+			return err
+		}
 	}
 	stay, err := serveScarce(handover.Listen("tcp4", addr))
 	if err != nil {

@@ -106,7 +106,12 @@ var scarceKinds = map[string]func(address string) (*scarceServer, error){
 				return nil, err
 			}
 			all[i] = ln
-			servers[i], _ = serveScarce(ln, nil)
+			if servers[i], err = serveScarce(ln, nil); err != nil {
+				if i == 1 {
+					servers[0].close()
+				}
+				return nil, err
+			}
 		}
 		return &scarceServer{
 			drain: func(ctx context.Context) error { return handover.DrainAll(ctx, all[0], all[1]) },
@@ -139,6 +144,9 @@ var scarceKinds = map[string]func(address string) (*scarceServer, error){
 		if err != nil {
 			return nil, err
 		}
+		if err := listenNow(ln); err != nil {
+			return nil, errors.Join(err, ln.Close())
+		}
 		srv := &handover.HTTPServer{Server: &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			fmt.Fprintln(w, os.Getpid())
 		})}, NeedSuccessor: true}
@@ -160,6 +168,9 @@ var scarceKinds = map[string]func(address string) (*scarceServer, error){
 func serveScarce(ln *handover.Listener, err error) (*scarceServer, error) {
 	if err != nil {
 		return nil, err
+	}
+	if err := listenNow(ln); err != nil {
+		return nil, errors.Join(err, ln.Close())
 	}
 	var accepting, answering sync.WaitGroup
 	closed := make(chan struct{})

@@ -1,6 +1,7 @@
 package handover_test
 
 import (
+	"fmt"
 	"os"
 	"slices"
 	"strings"
@@ -70,6 +71,7 @@ func TestWaitingOld(t *testing.T) {
 				next := start(t, os.Getuid(), "serve", flags[:4]...)
 				old.tell(t, "drain")
 				steered(t, next)
+				inode := old.listener(t)
 				old.signal(t, signal)
 				if signal == unix.SIGKILL {
 					old.Wait()
@@ -83,7 +85,7 @@ func TestWaitingOld(t *testing.T) {
 				next.tell(t, "drain")
 				marked(t, 2) // it looks, besides the old one's
 				next.tell(t, "cancel")
-				if line := next.expect(t, "ended"); !strings.Contains(line, "another socket of the group is drained") {
+				if line := next.expect(t, "ended"); !strings.Contains(line, fmt.Sprintf("another socket of the group, of inode %d, is drained", inode)) {
 					t.Errorf("%q does not tell whom it waits for", line)
 				}
 				if got := shares(t, addr); got[old.pid()] > 0 || len(got) == 0 {
@@ -107,6 +109,36 @@ func TestWaitingOld(t *testing.T) {
 			})
 		}
 	}
+}
+
+// listener returns the inode of the process's listener.
+func (p process) listener(t testing.TB) (inode uint64) {
+	t.Helper()
+	diag, err := sockdiag.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer diag.Close()
+	members, err := diag.Members(t.Context(), sockdiag.Request{
+		Protocol: unix.IPPROTO_TCP, Family: unix.AF_INET, States: sockdiag.Set(sockdiag.Listen), LocalPort: 9999,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	fds, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", p.pid()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, fd := range fds {
+		name, _ := os.Readlink(fmt.Sprintf("/proc/%d/fd/%s", p.pid(), fd.Name()))
+		for _, m := range members {
+			if name == fmt.Sprintf("socket:[%d]", m.Inode) {
+				return uint64(m.Inode)
+			}
+		}
+	}
+	t.Fatalf("process %d has no listener", p.pid())
+	return 0
 }
 
 // replaceTwice replaces p, and who comes then.

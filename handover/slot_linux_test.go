@@ -1,132 +1,69 @@
 package handover_test
 
 import (
-	"fmt"
 	"os"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
 
-	"example.com/reuse"
+	"example.com/reuse/handover"
 	"example.com/reuse/internal/testnet"
 	"golang.org/x/sys/unix"
 )
 
-// Without TCP_MD5SIG, and so without probes, a listener follows its group from
-// its birth: servers are replaced one after the other, and nothing is lost.
-func TestNoProbes(t *testing.T) {
-	testnet.Parallel(t)
-	testnet.NeedArguments(t)
-	needNobody(t)
-	testnet.Namespace(t)
-	restarts := func(drain bool) (lost int) {
-		server := start(t, nobody, "forbidden", "md5sig")
-		clients := start(t, nobody, "load")
-		for range times(10) {
-			next := start(t, nobody, "forbidden", "md5sig")
-			if drain {
-				server.tell(t, "drain")
-				server.expect(t, "drained")
-			}
-			server.end(t)
-			server = next
-			if drain { // it sees that it is alone now
-				for line := ""; !strings.HasPrefix(line, "alone"); {
-					server.tell(t, "drain")
-					line = server.expect(t, "alone", "unknown")
-				}
-			}
-		}
-		ok, lost, slow := clients.counts(t)
-		server.end(t)
-		t.Logf("drain %v: %d connections, %d lost, %d slow", drain, ok, lost, slow)
-		return lost
-	}
-	lossless(t, restarts)
-}
-
-// filtersAreRoots reports whether the kernel keeps ordinary users from filters of TCP
-// sockets, as newer ones do.
-func filtersAreRoots(t testing.TB) bool {
-	t.Helper()
-	p := testnet.Start(t, nobody, "filter")
-	line := p.Line(t)
-	p.End(t)
-	return line == unix.EPERM.Error()
-}
-
-// filter prints what a listener's filter of packets returns.
-func filter([]string) error {
-	ln, err := reuse.Port.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		return err
-	}
-	defer ln.Close()
-	raw, err := ln.(syscall.Conn).SyscallConn()
-	if err != nil {
-		return err
-	}
-	fmt.Println(setsockopt(raw, func(fd int) error {
-		all := &unix.SockFprog{Len: 1, Filter: &unix.SockFilter{Code: 0x06, K: 1 << 31}}
-		return unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, all)
-	}))
-	return nil
-}
-
-// A listener that was adopted among others and cannot probe does not know its
-// slot. An ordinary user's Drain says so, and the server keeps its share; root's
-// drops the SYNs that are meant for it, and loses nothing.
+// Where the slots cannot be learnt Drain says why, and what helps; the server keeps
+// its share. With the cure it drains: the control.
 func TestUnknownSlot(t *testing.T) {
 	testnet.Parallel(t)
-	testnet.NeedArguments(t)
-	testnet.NeedRoot(t)
-	testnet.Namespace(t)
-	first := start(t, nobody, "serve")
-	server := start(t, nobody, "forbidden", "md5sig", "-adopt")
-	server.tell(t, "drain")
-	if !filtersAreRoots(t) {
-		server.expect(t, "drained") // as root's, below
-	} else {
-		if line := server.expect(t, "unknown"); !strings.Contains(line, "SO_ATTACH_FILTER") {
-			t.Errorf("%q does not tell what it tried", line)
+	needNobody(t)
+	t.Run("a port of the system's", func(t *testing.T) {
+		testnet.NeedRoot(t)
+		testnet.Namespace(t)
+		testnet.Sysctl(t, "ip_unprivileged_port_start", "1024")
+		testnet.Sysctl(t, "ip_unprivileged_port_start", "0")
+		server, next := start(t, nobody, "serve"), start(t, nobody, "serve")
+		testnet.Sysctl(t, "ip_unprivileged_port_start", "10000")
+		server.tell(t, "drain")
+		if line := server.expect(t, "unknown"); !strings.Contains(line, "bind: permission denied") || !strings.Contains(line, "CAP_NET_BIND_SERVICE") {
+			t.Errorf("%q does not tell why, or what helps", line)
 		}
-		if got := shares(t, addr); len(got) != 2 {
-			t.Errorf("%v answer, want both", got)
-		}
-	}
-	server.end(t)
-	first.end(t)
-
-	lossless(t, func(drain bool) (lost int) {
-		first := start(t, 0, "serve")
-		server := start(t, 0, "forbidden", "md5sig", "-adopt")
-		clients := start(t, nobody, "load")
-		if drain {
-			server.tell(t, "drain")
-			server.expect(t, "drained")
-		}
-		server.end(t)
-		ok, lost, slow := clients.counts(t)
-		t.Logf("drain %v: %d connections, %d lost, %d slow", drain, ok, lost, slow)
-		first.end(t)
-		return lost
+		serving(t, server, next)
+		testnet.Sysctl(t, "ip_unprivileged_port_start", "9999")
+		server.replaceBy(t, "Listen", next)
 	})
-
-	// Its successor dies: it takes SYNs again.
-	first = start(t, 0, "serve")
-	server = start(t, 0, "forbidden", "md5sig", "-adopt")
-	server.tell(t, "drain")
-	server.expect(t, "drained")
-	first.Stop(t)
-	server.tell(t, "drain")
-	server.expect(t, "alone")
-	if pid := ask(t, addr); pid != server.pid() {
-		t.Errorf("%d answers, want %d", pid, server.pid())
-	}
-	server.end(t)
+	t.Run("SO_INCOMING_CPU", func(t *testing.T) {
+		testnet.Namespace(t)
+		var lns []*handover.Listener
+		for i := range 2 * runtime.NumCPU() {
+			lns = append(lns, listenEarly(t, "tcp4", addr))
+			incomingCPU(t, lns[i], i%runtime.NumCPU())
+		}
+		err := lns[0].Drain(t.Context())
+		if outcome(err) != "unknown" || !strings.Contains(err.Error(), "SO_INCOMING_CPU") {
+			t.Errorf("%v does not tell why", err)
+		}
+		for _, ln := range lns {
+			incomingCPU(t, ln, -1)
+		}
+		if err := lns[0].Drain(t.Context()); err != nil {
+			t.Error("control:", err)
+		}
+	})
 }
 
-// Without the sandbox the same listener learns its slot.
+func incomingCPU(t testing.TB, sock syscall.Conn, cpu int) {
+	t.Helper()
+	c, err := sock.SyscallConn()
+	if err == nil {
+		err = setsockopt(c, func(fd int) error { return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_INCOMING_CPU, cpu) })
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A listener that was adopted among others learns its slot.
 func TestAdopted(t *testing.T) {
 	testnet.Parallel(t)
 	testnet.Namespace(t)

@@ -3,6 +3,7 @@ package handover
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"example.com/reuse/internal/group"
 	"golang.org/x/sys/unix"
@@ -22,7 +23,7 @@ func (s *set) steer(ctx context.Context) (changed bool, err error) {
 			if changed, failed := s.changed(ctx); failed != nil || changed {
 				return changed, failed
 			}
-			return false, unknownSlot(err)
+			return false, fmt.Errorf("%w: %w", ErrUnknownSlot, err)
 		}
 		if err != nil {
 			return false, err

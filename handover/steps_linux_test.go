@@ -44,7 +44,7 @@ func stepped(args []string) error {
 	filter := []unix.SockFilter{{Code: 0x20, K: 0}} // the number of the system call
 	// None of those that package runtime makes, too, or does not see: it would
 	// wait for them where the other goroutine waits for it.
-	numbers := []uint32{unix.SYS_SETSOCKOPT, unix.SYS_GETSOCKOPT, unix.SYS_MEMBARRIER, unix.SYS_SENDTO, unix.SYS_CONNECT, unix.SYS_BIND, unix.SYS_LISTEN}
+	numbers := []uint32{unix.SYS_SETSOCKOPT, unix.SYS_GETSOCKOPT, unix.SYS_MEMBARRIER, unix.SYS_SENDTO, unix.SYS_CONNECT, unix.SYS_BIND, unix.SYS_LISTEN, unix.SYS_SHUTDOWN}
 	for i, n := range numbers {
 		filter = append(filter, unix.SockFilter{Code: 0x15, K: n, Jt: uint8(len(numbers) - i)})
 	}
@@ -261,7 +261,7 @@ func oldAtEveryStep(t *testing.T, kind string) {
 	_, draining, closing := countSteps(t, kind)
 	server := start(t, os.Getuid(), "serve kind", kind)
 	ends := map[string]int{}
-	// Most are of probes, in the middle.
+	// Most are look-ups of twins, in the middle.
 	steps := someSteps(draining, testnet.Rounds(14, 4))
 	if testnet.Long {
 		for i := range 6 {

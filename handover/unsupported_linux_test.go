@@ -7,9 +7,9 @@ import (
 	"net"
 	"os"
 	"runtime"
+	"strconv"
 	"strings"
 	"testing"
-	"unsafe"
 
 	"example.com/reuse"
 	"example.com/reuse/handover"
@@ -74,77 +74,73 @@ func TestNewUnsupported(t *testing.T) {
 	}
 }
 
-// forbidden is serve in a sandbox that refuses what its first argument names.
+// forbidden is serve in a sandbox that refuses what its first argument names, with
+// the error number of the second.
 func forbidden(args []string) error {
-	var refused []unix.SockFilter
-	switch args[0] {
-	case "netlink": // socket(AF_NETLINK)
+	errno, err := strconv.Atoi(args[1])
+	if err != nil {
+		return err
+	}
+	if err := forbid(args[0], unix.Errno(errno)); err != nil {
+		return err
+	}
+	return serve(args[2:])
+}
+
+// forbid makes a sandbox that refuses "netlink" or "membarrier".
+func forbid(what string, errno unix.Errno) error {
+	refused := []unix.SockFilter{
+		{Code: 0x20, K: 0}, // the number of the system call
+		{Code: 0x15, K: unix.SYS_MEMBARRIER, Jf: 1},
+		{Code: 0x06, K: unix.SECCOMP_RET_ERRNO | uint32(errno)},
+	}
+	if what == "netlink" { // socket(AF_NETLINK)
 		refused = []unix.SockFilter{
-			{Code: 0x20, K: 0}, // the number of the system call
+			{Code: 0x20, K: 0},
 			{Code: 0x15, K: unix.SYS_SOCKET, Jf: 3},
-			{Code: 0x20, K: 16 + firstWord()}, // its first argument
+			{Code: 0x20, K: 16 + testnet.LowWord()}, // its first argument
 			{Code: 0x15, K: unix.AF_NETLINK, Jf: 1},
-			{Code: 0x06, K: 0x50000 | uint32(unix.EPERM)},
-		}
-	case "membarrier":
-		refused = []unix.SockFilter{
-			{Code: 0x20, K: 0},
-			{Code: 0x15, K: unix.SYS_MEMBARRIER, Jf: 1},
-			{Code: 0x06, K: 0x50000 | uint32(unix.EPERM)},
-		}
-	case "md5sig": // setsockopt(IPPROTO_TCP, TCP_MD5SIG)
-		refused = []unix.SockFilter{
-			{Code: 0x20, K: 0},
-			{Code: 0x15, K: unix.SYS_SETSOCKOPT, Jf: 5},
-			{Code: 0x20, K: 24 + firstWord()},
-			{Code: 0x15, K: unix.IPPROTO_TCP, Jf: 3},
-			{Code: 0x20, K: 32 + firstWord()},
-			{Code: 0x15, K: unix.TCP_MD5SIG, Jf: 1},
-			{Code: 0x06, K: 0x50000 | uint32(unix.ENOPROTOOPT)},
+			{Code: 0x06, K: unix.SECCOMP_RET_ERRNO | uint32(errno)},
 		}
 	}
-	filter := append(refused, unix.SockFilter{Code: 0x06, K: 0x7fff0000})
+	filter := append(refused, unix.SockFilter{Code: 0x06, K: unix.SECCOMP_RET_ALLOW})
 	if _, err := testnet.Seccomp(0, filter); err != nil {
 		return err
 	}
-	if _, _, errno := unix.Syscall(unix.SYS_MEMBARRIER, 1, 0, 0); (errno != 0) != (args[0] == "membarrier") {
+	if _, _, errno := unix.Syscall(unix.SYS_MEMBARRIER, 1, 0, 0); (errno != 0) != (what == "membarrier") {
 		return fmt.Errorf("membarrier: %v", errno)
 	}
-	return serve(args[1:])
+	return nil
 }
 
-// firstWord is where the low half of a 64-bit number begins.
-func firstWord() uint32 {
-	one := uint64(1)
-	if *(*byte)(unsafe.Pointer(&one)) == 1 {
-		return 0
-	}
-	return 4
-}
-
-// Without netlink Drain says so, and the server serves on; without membarrier it
-// waits longer, and loses nothing either.
+// Without netlink Drain says so, with the cure, and the server serves on; without
+// membarrier it waits longer, and loses nothing either.
 func TestSeccomp(t *testing.T) {
 	testnet.Parallel(t)
 	testnet.Namespace(t)
 	// Where socket(2) is a socketcall, a filter does not see its arguments.
 	if runtime.GOARCH != "386" && runtime.GOARCH != "s390x" {
-		server := start(t, os.Getuid(), "forbidden", "netlink")
-		next := start(t, os.Getuid(), "serve")
-		server.tell(t, "drain")
-		if line := server.expect(t, "unsupported"); !strings.Contains(line, "sock_diag") {
-			t.Errorf("%q does not tell what is missing", line)
+		for errno, cure := range map[unix.Errno]string{
+			unix.EPERM:        "has to allow netlink's NETLINK_SOCK_DIAG",
+			unix.EAFNOSUPPORT: "add AF_NETLINK to RestrictAddressFamilies=", // as in a unit that has it
+		} {
+			server := start(t, os.Getuid(), "forbidden", "netlink", strconv.Itoa(int(errno)))
+			next := start(t, os.Getuid(), "serve")
+			server.tell(t, "drain")
+			if line := server.expect(t, "unsupported"); !strings.Contains(line, "sock_diag") || !strings.Contains(line, cure) {
+				t.Errorf("%q does not tell what is missing, or the cure", line)
+			}
+			if got := shares(t, addr); len(got) != 2 {
+				t.Errorf("%v answer", got)
+			}
+			next.replaceBy(t, "Listen", server)
+			server.end(t)
 		}
-		if got := shares(t, addr); len(got) != 2 {
-			t.Errorf("%v answer", got)
-		}
-		server.end(t)
-		next.end(t)
 	}
 
 	lossless(t, func(drain bool) (lost int) {
 		return replaced(t, drain, times(10),
-			func() process { return start(t, os.Getuid(), "forbidden", "membarrier") },
+			func() process { return start(t, os.Getuid(), "forbidden", "membarrier", strconv.Itoa(int(unix.EPERM))) },
 			func() process { return start(t, os.Getuid(), "load") })
 	})
 }
@@ -153,14 +149,13 @@ func TestSeccomp(t *testing.T) {
 func TestDrainLeak(t *testing.T) {
 	testnet.Namespace(t)
 	needDrain(t)
-	first, err := handover.Listen("tcp4", addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer first.Close()
+	first := listenEarly(t, "tcp4", addr)
 	run := func() {
 		other, err := handover.Listen("tcp4", addr)
 		if err != nil {
+			t.Fatal(err)
+		}
+		if err := listenNow(other); err != nil {
 			t.Fatal(err)
 		}
 		if err := other.Drain(t.Context()); err != nil {

@@ -208,7 +208,11 @@ func prepare(fd, family, kind int, uid uint32, bind netip.AddrPort, options []op
 		}
 	}
 	if err := unix.Bind(fd, sockaddr(family, bind)); err != nil {
-		return 0, fmt.Errorf("a socket at %v to compare with: %w", bind, os.NewSyscallError("bind", err))
+		cure := ""
+		if err == unix.EACCES {
+			cure = "; a port below net.ipv4.ip_unprivileged_port_start takes CAP_NET_BIND_SERVICE"
+		}
+		return 0, fmt.Errorf("a socket at %v to compare with: %w%s", bind, os.NewSyscallError("bind", err), cure)
 	}
 	if kind == unix.SOCK_STREAM {
 		if err := unix.Listen(fd, 1); err != nil {
@@ -219,7 +223,7 @@ func prepare(fd, family, kind int, uid uint32, bind netip.AddrPort, options []op
 	return cookie, unsupported("getsockopt SO_COOKIE", err)
 }
 
-var errInconsistent = errors.New("the members do not answer as their twins do")
+var errInconsistent = errors.New("the members do not answer as sockets without SO_INCOMING_CPU do")
 
 // compare returns the cookies of members by slot, of n, as clients find them, each
 // slot often enough: client returns a slot, or -1, and the member that the same client
