@@ -140,7 +140,7 @@ func (m *Members) Same(cookies []uint64) bool {
 // Missing adds errors.ErrUnsupported, and the cure, to an error that says that
 // sock_diag is not to be had.
 func Missing(err error) error {
-	if err == nil || !sockdiag.Missing(err) || errors.Is(err, errors.ErrUnsupported) && !errors.Is(err, unix.EAFNOSUPPORT) {
+	if err == nil || !sockdiag.Missing(err) || errors.As(err, new(*missingError)) {
 		return err
 	}
 	cure := "a filter of system calls, or a security module, has to allow netlink's NETLINK_SOCK_DIAG"
@@ -152,5 +152,14 @@ func Missing(err error) error {
 	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.EINVAL), errors.Is(err, unix.EOPNOTSUPP):
 		cure = "load the modules inet_diag, tcp_diag and udp_diag"
 	}
-	return fmt.Errorf("needs sock_diag: %w (%s) (%w)", err, cure, errors.ErrUnsupported)
+	return &missingError{err, cure}
 }
+
+type missingError struct {
+	err  error
+	cure string
+}
+
+func (e *missingError) Error() string { return fmt.Sprintf("needs sock_diag: %v (%s)", e.err, e.cure) }
+
+func (e *missingError) Unwrap() []error { return []error{e.err, errors.ErrUnsupported} }

@@ -38,7 +38,8 @@ const anyCookie = 1<<64 - 1
 // some have SO_INCOMING_CPU, which comes before the hash.
 //
 // A connected UDP socket that still has a slot is passed over by the kernel: the
-// next member answers for it. Its slot has cookie 0.
+// next member answers for it. Its slot has cookie 0. If as many sockets are connected
+// as there are slots, the slots are not known (see bySlot).
 func (s *Socket) Slots(ctx context.Context, diag *sockdiag.Conn, members Members) ([]uint64, error) {
 	if len(members.All) == 1 && members.Connected == 0 {
 		return slices.Clone(members.All), nil
@@ -124,22 +125,27 @@ func (s *Socket) ways() []way {
 	return []way{v6}
 }
 
-// slots tries how many slots there are, if connected sockets may have some.
-func (w *way) slots(ctx context.Context, diag *sockdiag.Conn, members Members) (slots []uint64, err error) {
+// slots opens as many twins as there are slots.
+func (w *way) slots(ctx context.Context, diag *sockdiag.Conn, members Members) ([]uint64, error) {
+	var fds []int
+	defer func() {
+		for _, fd := range fds {
+			unix.Close(fd)
+		}
+	}()
 	var twins []uint64 // cookies by slot
-	for n := len(members.All); n <= len(members.All)+members.Connected; n++ {
+	return members.bySlot(func(n int) ([]uint64, error) {
 		for len(twins) < n {
 			fd, cookie, err := w.open()
 			if err != nil {
 				return nil, err
 			}
-			defer unix.Close(fd)
-			twins = append(twins, cookie)
+			fds, twins = append(fds, fd), append(twins, cookie)
 		}
 		// With so many tries the probability that a slot is not found often enough is
 		// less than 2^-32.
-		var found []uint64
-		found, err = compare(n, n*(64+8*enough(n)), func() (slot int, member uint64, err error) {
+		often := members.often(n)
+		return compare(n, often, n*(64+8*often), func() (slot int, member uint64, err error) {
 			port := uint16(1 + rand.IntN(math.MaxUint16))
 			twin, err := w.ask(ctx, diag, w.twin, w.ghost, port)
 			if err != nil {
@@ -151,14 +157,7 @@ func (w *way) slots(ctx context.Context, diag *sockdiag.Conn, members Members) (
 			member, err = w.ask(ctx, diag, w.local, w.device, port)
 			return slot, member, err
 		})
-		if err == nil {
-			slots, err = owners(found, members)
-		}
-		if err == nil || !errors.Is(err, errInconsistent) {
-			return slots, err
-		}
-	}
-	return nil, err
+	})
 }
 
 // open returns a twin.
@@ -179,11 +178,11 @@ func (w *way) open() (fd int, cookie uint64, err error) {
 
 var errInconsistent = errors.New("the members do not answer as sockets without SO_INCOMING_CPU do")
 
-// compare returns the cookies of members by slot, of n, as client finds them: a slot,
-// or -1, and the member that the same client comes to.
-func compare(n, clients int, client func() (slot int, member uint64, err error)) ([]uint64, error) {
-	found, times := make([]uint64, n), make([]int, n)
-	often, missing := enough(n), n
+// compare returns the cookies of members by slot, of n, as clients find them, each
+// slot often enough: client returns a slot, or -1, and the member that the same client
+// comes to.
+func compare(n, often, clients int, client func() (slot int, member uint64, err error)) ([]uint64, error) {
+	found, times, missing := make([]uint64, n), make([]int, n), n
 	for range clients {
 		slot, member, err := client()
 		if err != nil {
@@ -211,6 +210,38 @@ func enough(n int) int {
 	return max(2, 1+int(math.Ceil(32/(float64(n)*math.Log2(float64(max(n, 2)))))))
 }
 
+// often is enough, also if there may be more slots than n, of connected sockets.
+// Then the border between two members lies within one of n slots, where at least one
+// client finds the other member of as many as there are slots.
+func (m *Members) often(n int) int {
+	if m.Connected == 0 {
+		return enough(n)
+	}
+	return max(enough(n), 1+23*(len(m.All)+m.Connected)) // 2^-32 is e^-22.2
+}
+
+// bySlot returns the members by slot. It tries how many slots there are, for which
+// find returns whom clients find.
+//
+// What members show in n slots, they would show in 2n as well, each second one of
+// which had a connected socket.
+func (m *Members) bySlot(find func(n int) ([]uint64, error)) (slots []uint64, err error) {
+	most := len(m.All) + m.Connected
+	for n := len(m.All); n <= most; n++ {
+		var found []uint64
+		if found, err = find(n); err == nil {
+			slots, err = m.owners(found)
+		}
+		if err == nil && 2*n <= most {
+			return nil, fmt.Errorf("%w, or %d connected sockets have slots between them", errInconsistent, m.Connected)
+		}
+		if err == nil || !errors.Is(err, errInconsistent) {
+			return slots, err
+		}
+	}
+	return nil, err
+}
+
 // ask returns the cookie of the socket that gets packets of the client's port.
 func (w *way) ask(ctx context.Context, diag *sockdiag.Conn, local netip.AddrPort, device uint32, port uint16) (uint64, error) {
 	s, err := diag.Lookup(ctx, sockdiag.Socket{
@@ -225,20 +256,20 @@ func (w *way) ask(ctx context.Context, diag *sockdiag.Conn, local netip.AddrPort
 
 // owners returns the members by slot, if found has all of them. In the slots before
 // a member's own one it may answer for connected sockets.
-func owners(found []uint64, members Members) ([]uint64, error) {
+func (m *Members) owners(found []uint64) ([]uint64, error) {
 	slots := make([]uint64, len(found))
 	owned := 0
 	for i, c := range found {
 		if c == found[(i+1)%len(found)] && len(found) > 1 {
 			continue
 		}
-		if !slices.Contains(members.All, c) || slices.Contains(slots, c) {
+		if !slices.Contains(m.All, c) || slices.Contains(slots, c) {
 			return nil, errInconsistent
 		}
 		slots[i] = c
 		owned++
 	}
-	if owned != len(members.All) {
+	if owned != len(m.All) {
 		return nil, errInconsistent
 	}
 	return slots, nil

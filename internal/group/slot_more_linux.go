@@ -81,5 +81,5 @@ func (s *Socket) slotsByOneMore(ctx context.Context, diag *sockdiag.Conn, member
 		}
 		slots[i] = c
 	}
-	return owners(slots, members)
+	return members.owners(slots)
 }
