@@ -55,7 +55,7 @@ func uneven(counts map[int]int, slots []int) error {
 
 // The members that are named get the same share, and the others nothing.
 func TestAmong(t *testing.T) {
-	const packets = 5000
+	const packets = 2000
 	for _, slots := range [][]int{
 		{0}, {3}, {0, 1}, {1, 2}, {0, 2}, {0, 1, 2, 3, 4}, {0, 1, 3, 4}, {6, 1, 2, 4, 5}, {5, 9, 10, 17, 900}, sequence(64, 1), sequence(32, 3),
 	} {
@@ -146,7 +146,7 @@ func TestAmongScattered(t *testing.T) {
 		if len(program) > MaxInstructions {
 			t.Errorf("%d instructions", len(program))
 		}
-		counts := choices(t, program, 5000, clients["IPv4 by port"])
+		counts := choices(t, program, 3000, clients["IPv4 by port"])
 		if delete(counts, 1); len(counts) < 500 {
 			t.Errorf("%d slots are chosen", len(counts))
 		}
@@ -167,7 +167,7 @@ var scattered = sequence(5000, 2)
 
 // A slot gets its thousandths of all flows, and the others the rest.
 func TestShare(t *testing.T) {
-	const packets = 5000
+	const packets = 2000
 	for _, share := range []int{0, 1, 10, 250, 500, 999, 1000} {
 		for _, slots := range [][]int{{0}, {0, 1, 2}, {0, 1, 3}, {1, 2, 5, 6}} {
 			for name, packet := range clients {

@@ -80,8 +80,8 @@ func TestRemember(t *testing.T) {
 			if err := first.Remember(t.Context(), diag); err != nil {
 				t.Fatal(err)
 			}
-			for len(array) < 30 {
-				array = append(array, open(t, place.network, place.address))
+			for _, n := range []int{2, 3, 5, 8, 13, 21, 30} {
+				array = append(array, group(t, n-len(array), place.network, place.address)...)
 				slots, err := first.memory.slots(t.Context(), diag, first.members(t, diag))
 				if want := cookies(array); (err == nil) == silent || err == nil && !slices.Equal(slots, want) {
 					t.Fatalf("%d members: %v, %v, want %v", len(array), slots, err, want)
