@@ -155,7 +155,7 @@ func BenchmarkStopped(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		waiting, _, err := stuck.Queue()
+		waiting, err := stuck.Queue()
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -201,7 +201,7 @@ func BenchmarkBalance(b *testing.B) {
 				b.Fatal(err)
 			}
 			for i, s := range socks {
-				length, _, err := s.Queue()
+				length, err := s.Queue()
 				if err != nil {
 					b.Fatal(err)
 				}

@@ -29,8 +29,7 @@ type Drainable interface {
 // and UDP sockets: new connections, and datagrams, go to others only, and when it
 // returns nil, none is left that closing all of them would lose. Then close all;
 // until then the application goes on accepting and reading from each. The first
-// Close takes all of them out of their groups, so that a UDP socket cannot send any
-// more: answer what was read before.
+// Close takes all listeners out of their groups.
 //
 // Errors are those of [Listener.Drain]. [ErrNoSuccessor] holds if one of the ports
 // has no others than the sockets given. After an error other than the end of ctx all

@@ -22,8 +22,8 @@ func (m *member) hold(ctx context.Context, share float64) error {
 	if err := m.lacks(); err != nil {
 		return err
 	}
-	s := m.set
-	if s != nil && s.steered() {
+	s := m.set.Load()
+	if s != nil && s.steered {
 		return errors.New("the socket is drained; resume it first")
 	}
 	if s == nil {
@@ -31,7 +31,7 @@ func (m *member) hold(ctx context.Context, share float64) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	m.set = s
+	m.set.Store(s)
 	err := s.share(ctx, share)
 	if err != nil {
 		err = errors.Join(err, s.resume())
@@ -81,7 +81,7 @@ func (m *member) resume(ctx context.Context) error {
 		if err := m.take(ctx); err != nil {
 			return err
 		}
-		s := m.set
+		s := m.set.Load()
 		if s == nil {
 			m.give()
 			return nil
@@ -106,7 +106,7 @@ func resumeSet(ctx context.Context, s *set, all []*member) (done bool, err error
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !slices.Equal(s.members, all) || slices.ContainsFunc(all, func(m *member) bool { return m.set != s }) {
+	if !slices.Equal(s.members, all) || slices.ContainsFunc(all, func(m *member) bool { return m.set.Load() != s }) {
 		return false, nil
 	}
 	return true, s.resume()

@@ -36,7 +36,7 @@ func serveHTTP(args []string) error {
 	var states, requests atomic.Int64
 	const free = 100 // requests, by which the load is running; with -hold the next last until the listener is drained
 	holding, drained := make(chan struct{}), make(chan struct{})
-	srv := &http.Server{
+	srv := &handover.HTTPServer{Server: &http.Server{
 		ErrorLog:  log.New(io.Discard, "", 0),
 		ConnState: func(net.Conn, http.ConnState) { states.Add(1) },
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -56,12 +56,10 @@ func serveHTTP(args []string) error {
 			}
 			fmt.Fprintln(w, os.Getpid())
 		}),
-	}
+	}}
 	if *secure {
 		srv.TLSConfig = &tls.Config{Certificates: []tls.Certificate{certificate()}}
 	}
-	h := handover.HTTP(srv)
-	h.IdleGrace = guard // the clients are never idle, but may wait for a processor
 	var lns []*handover.Listener
 	var serving sync.WaitGroup
 	var failed atomic.Value
@@ -100,9 +98,9 @@ func serveHTTP(args []string) error {
 			}
 			close(drained)
 		}
-		err = h.Shutdown(ctx, lns...)
-	} else {
 		err = srv.Shutdown(ctx)
+	} else {
+		err = srv.Server.Shutdown(ctx)
 	}
 	serving.Wait()
 	if failed := failed.Load(); failed != nil {
@@ -229,81 +227,6 @@ func TestRestartHTTP(t *testing.T) {
 				t.Errorf("%d lost", lost)
 			}
 		})
-	}
-}
-
-// Shutdown waits for a request as long as its context, and the client has the
-// answer all the same.
-func TestShutdownContext(t *testing.T) {
-	needDrain(t)
-	testnet.NeedTables(t)
-	entered, release := make(chan struct{}), make(chan struct{})
-	srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		close(entered)
-		<-release
-		io.WriteString(w, "answer")
-	})}
-	h := handover.HTTP(srv)
-	ln, err := handover.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	served := make(chan error, 1)
-	go func() { served <- srv.Serve(ln) }()
-	addr := ln.Addr().String()
-	conn, err := net.Dial("tcp", addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(guard))
-	io.WriteString(conn, "GET / HTTP/1.1\r\nHost: here\r\n\r\n")
-	<-entered
-
-	if err := h.Shutdown(t.Context(), ln); !errors.Is(err, handover.ErrNoSuccessor) {
-		t.Errorf("without a successor: %v, want ErrNoSuccessor", err)
-	}
-	next, err := handover.Listen("tcp4", addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer next.Close()
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	shut := make(chan error, 1)
-	go func() { shut <- h.Shutdown(ctx, ln) }()
-	// It waits for the request when it has closed the listener.
-	for deadline := time.Now().Add(guard); ; {
-		listening := 0
-		for _, s := range testnet.Sockets(t) {
-			if s.State == testnet.Listen && s.Local.String() == addr {
-				listening++
-			}
-		}
-		if listening == 1 || time.Now().After(deadline) {
-			break
-		}
-	}
-	select {
-	case err := <-shut:
-		t.Errorf("Shutdown does not wait for a request under way: %v", err)
-	default:
-		cancel()
-		if err := <-shut; !errors.Is(err, context.Canceled) {
-			t.Errorf("a request under way: %v, want its context's error", err)
-		}
-	}
-	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
-		t.Errorf("Serve: %v", err)
-	}
-	close(release)
-	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	if body, err := io.ReadAll(resp.Body); string(body) != "answer" || err != nil {
-		t.Errorf("%q, %v", body, err)
 	}
 }
 

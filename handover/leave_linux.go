@@ -14,8 +14,8 @@ import (
 // closeTime bounds what leave waits for.
 const closeTime = 5 * time.Second
 
-// leave takes sockets out of their groups, for m to be closed: all of the set if
-// nothing is left in them, otherwise m alone. What fails leaves a moment in which
+// leave takes sockets out of their groups, for m to be closed: all listeners of the
+// set if nothing is left in them, otherwise m alone. What fails leaves a moment in which
 // something can be lost.
 func (s *set) leave(m *member) error {
 	s.mu.Lock()
@@ -23,13 +23,14 @@ func (s *set) leave(m *member) error {
 	if m.left.Load() {
 		return nil // with another one
 	}
-	if !s.steered() { // it is held
+	if !s.steered { // it is held
 		return s.resume()
 	}
 	leaving := []*member{m}
 	if s.settled {
+		// The application of another UDP socket may be answering.
 		leaving = slices.DeleteFunc(slices.Clone(s.members), func(other *member) bool {
-			return other != m && s.part(other).oneByOne()
+			return other != m && other.Protocol == unix.IPPROTO_UDP
 		})
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), closeTime)
@@ -91,16 +92,6 @@ func (s *set) leaveAll(ctx context.Context, leaving []*member) (err error) {
 		}
 	}
 	return err
-}
-
-func (s *set) part(m *member) *part {
-	return s.parts[slices.IndexFunc(s.parts, func(p *part) bool { return slices.Contains(p.own, m) })]
-}
-
-// oneByOne reports whether the part's sockets are of a kind that leaves when it is
-// closed, and too many to do so without the others being steered meanwhile.
-func (p *part) oneByOne() bool {
-	return p.own[0].Protocol == unix.IPPROTO_UDP && len(p.batch(p.own)) < len(p.own)
 }
 
 // refresh learns the slots again of groups that have changed since they were.
@@ -181,13 +172,10 @@ func (s *set) leaveOne(p *part, m *member) (err error) {
 	m.left.Store(true)                                    // before Accept fails
 	lingers := m.hidden && m.Protocol == unix.IPPROTO_UDP // until it is closed
 	if !lingers {
-		if others := p.others(); last && len(others) > 0 {
+		if last && len(p.others()) > 0 {
 			// What stays.
-			end := len(p.slots) - 1
-			if p.slots[end] != m.Cookie {
-				others = []int{end}
-			}
-			err = m.Attach(group.Among(others))
+			program, _ := p.whileLeaving(1)
+			err = m.Attach(program)
 		}
 		err = errors.Join(err, m.Leave())
 	}
@@ -199,7 +187,8 @@ func (s *set) leaveOne(p *part, m *member) (err error) {
 		err = errors.Join(err, next.Share())
 		next.claimed = true
 	}
-	m.claimed, m.set = false, nil
+	m.claimed = false
+	m.set.Store(nil)
 	p.remove(m)
 	if lingers || err != nil {
 		p.slots = nil // they change later

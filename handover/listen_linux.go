@@ -147,7 +147,9 @@ func memberOf(conn syscall.Conn) (*member, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newMember(c), nil
+	m := newMember(c)
+	m.remember()
+	return m, nil
 }
 
 // adopt returns the member of a socket that can be drained.
@@ -158,6 +160,7 @@ func adopt(conn syscall.Conn) (*member, error) {
 	}
 	m, err := adoptRaw(c)
 	if err == nil {
+		m.remember()
 		m.joined(context.Background())
 	}
 	return m, err

@@ -30,6 +30,7 @@ type Listener struct {
 	closeErr error
 	closed   chan struct{}
 	deadline deadline
+	handed   handed // to an HTTPServer
 }
 
 // Listen listens as reuse.Port.Listen does, and joins whoever listens there
@@ -113,7 +114,7 @@ func (l *Listener) Accept() (net.Conn, error) {
 	if err := l.listen(); err != nil {
 		return nil, &net.OpError{Op: "accept", Net: l.Addr().Network(), Addr: l.Addr(), Err: err}
 	}
-	c, err := l.ln.AcceptTCP()
+	c, err := acceptNoted(&l.handed, l.ln.AcceptTCP)
 	if err == nil {
 		return c, nil
 	}

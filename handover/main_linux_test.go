@@ -58,6 +58,7 @@ func serve(args []string) error {
 	device := flags.String("device", "", "")
 	adopt := flags.Bool("adopt", false, "New instead of Listen")
 	silent := flags.Bool("silent", false, "accept nothing until go on")
+	drop := flags.Bool("drop", false, "give up all privileges when the socket is open")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -107,6 +108,11 @@ func serve(args []string) error {
 		return err
 	}
 
+	if *drop {
+		if err := syscall.Setuid(nobody); err != nil {
+			return err
+		}
+	}
 	accepting := make(chan struct{})
 	if !*silent {
 		close(accepting)

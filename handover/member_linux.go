@@ -7,6 +7,7 @@ import (
 	"syscall"
 
 	"example.com/reuse/internal/group"
+	"example.com/reuse/internal/procfs"
 	"example.com/reuse/internal/sockdiag"
 	"golang.org/x/sys/unix"
 )
@@ -20,11 +21,13 @@ type member struct {
 	closing context.Context // ends when Close begins
 	close   context.CancelFunc
 
-	turn    chan struct{} // holds a value while somebody works on what follows
-	set     *set          // what it was drained or held with; nil if it serves
-	claimed bool          // it has the claim on its group
-	hidden  bool          // packets do not find it
-	left    atomic.Bool   // it is out of its group, or will be when it is closed
+	turn chan struct{}       // holds a value while somebody works on it
+	set  atomic.Pointer[set] // what it was drained or held with; nil if it serves
+	left atomic.Bool         // it is out of its group, or will be when it is closed
+
+	// Of the set.
+	claimed bool // it has the claim on its group
+	hidden  bool // packets do not find it
 }
 
 // newMember returns the member of a socket that is bound.
@@ -63,6 +66,24 @@ func (m *member) take(ctx context.Context) error {
 
 func (m *member) give() { <-m.turn }
 
+// remember keeps what it takes to learn slots when the process has given up the
+// privileges that it has now. Where that fails it is an error of the Drain that needs
+// it.
+func (m *member) remember() {
+	if m.err != nil || unix.Geteuid() != 0 && int(m.Key.Port()) >= proc.UnprivilegedPortStart() {
+		return
+	}
+	diag, err := sockdiag.Open()
+	if err != nil {
+		return
+	}
+	defer diag.Close()
+	m.Remember(context.Background(), diag)
+}
+
+// proc is where the kernel's settings are.
+const proc = procfs.FS("/proc")
+
 // joined takes away what program an earlier member left, unless somebody drains.
 // Errors are those that Drain returns when they matter.
 func (m *member) joined(ctx context.Context) {
@@ -74,13 +95,6 @@ func (m *member) joined(ctx context.Context) {
 		return
 	}
 	defer diag.Close()
-	dump, err := group.Look(ctx, diag, m.Socket)
-	if err != nil {
-		return
-	}
-	if members, err := dump.Members(m.Socket); err != nil || len(members.All) == 1 {
-		return
-	}
 	if claimed, err := m.TryClaim(ctx, diag); err == nil && claimed {
 		m.Detach()
 		m.Release()
@@ -104,10 +118,10 @@ func (m *member) leave() error {
 	m.close()
 	m.turn <- struct{}{}
 	defer m.give()
-	if m.set == nil {
-		return nil
+	if s := m.set.Load(); s != nil {
+		return s.leave(m)
 	}
-	return m.set.leave(m)
+	return nil
 }
 
 func (m *member) hasLeft() bool { return m.left.Load() }

@@ -147,14 +147,13 @@ var scarceKinds = map[string]func(address string) (*scarceServer, error){
 		if err := listenNow(ln); err != nil {
 			return nil, errors.Join(err, ln.Close())
 		}
-		srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		srv := &handover.HTTPServer{Server: &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			fmt.Fprintln(w, os.Getpid())
-		})}
-		h := handover.HTTP(srv)
+		})}, NeedSuccessor: true}
 		done := make(chan error, 1)
 		go func() { done <- srv.Serve(ln) }()
 		return &scarceServer{
-			drain: func(ctx context.Context) error { return h.Shutdown(ctx, ln) },
+			drain: srv.Shutdown,
 			close: func() error {
 				err := srv.Close()
 				if served := <-done; !errors.Is(served, http.ErrServerClosed) {

@@ -5,10 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"slices"
 	"sync"
-	"time"
 
 	"example.com/reuse/internal/group"
 	"example.com/reuse/internal/sockdiag"
@@ -23,6 +23,7 @@ type set struct {
 	diag    *sockdiag.Conn // as long as something is to be undone or closed
 	parts   []*part        // as of the last look
 	undo    []func() error // in the order in which it was done
+	steered bool           // what is new goes to others
 	settled bool           // the last Drain returned nil
 	// Cookies of sockets that leave when they are closed, and were members.
 	lingering []uint64
@@ -108,8 +109,8 @@ func listening(members []*member) ([]*member, error) {
 func setOf(members []*member) (*set, error) {
 	var old []*set
 	for _, m := range members {
-		if m.set != nil && !slices.Contains(old, m.set) {
-			old = append(old, m.set)
+		if s := m.set.Load(); s != nil && !slices.Contains(old, s) {
+			old = append(old, s)
 		}
 	}
 	if len(old) == 1 && len(old[0].members) == len(members) {
@@ -128,7 +129,7 @@ func setOf(members []*member) (*set, error) {
 		o.end()
 	}
 	for _, m := range members {
-		m.set = s
+		m.set.Store(s)
 	}
 	return s, nil
 }
@@ -152,7 +153,7 @@ func (s *set) drain(ctx context.Context, steered func()) error {
 		s.settled = true
 		return nil
 	}
-	keeps := context.Cause(ctx) != nil && context.Cause(ctx) != net.ErrClosed && !errors.Is(err, ErrNoSuccessor) && s.steered()
+	keeps := context.Cause(ctx) != nil && context.Cause(ctx) != net.ErrClosed && !errors.Is(err, ErrNoSuccessor) && s.steered
 	if !keeps {
 		if undone := s.resume(); undone != nil {
 			err = fmt.Errorf("%w; and to serve on: %w", err, undone)
@@ -161,18 +162,14 @@ func (s *set) drain(ctx context.Context, steered func()) error {
 	return err
 }
 
-func (s *set) steered() bool {
-	return len(s.parts) > 0 && !slices.ContainsFunc(s.parts, func(p *part) bool { return p.slots == nil })
-}
-
 // resume undoes all that was done, in reverse.
 func (s *set) resume() (err error) {
 	for _, f := range slices.Backward(s.undo) {
 		err = errors.Join(err, f())
 	}
-	s.undo, s.parts = nil, nil
+	s.undo, s.parts, s.steered = nil, nil, false
 	for _, m := range s.members {
-		m.set = nil
+		m.set.Store(nil)
 	}
 	s.end()
 	return err
@@ -245,23 +242,26 @@ func (s *set) lookAll(ctx context.Context) ([]*part, error) {
 	if err != nil {
 		return nil, err
 	}
-	var parts []*part
+	byName := map[string]*part{}
 	for _, m := range s.members {
-		i := slices.IndexFunc(parts, func(p *part) bool { return p.own[0].Key == m.Key })
-		if i < 0 {
-			p := &part{}
+		name := m.Key.String()
+		p := byName[name]
+		if p == nil {
+			p = &part{}
 			if p.group, err = dump.Members(m.Socket); err != nil {
 				return nil, err
 			}
-			i, parts = len(parts), append(parts, p)
+			byName[name] = p
 		}
-		p := parts[i]
 		if !slices.Contains(p.group.All, m.Cookie) {
 			return nil, group.ErrElsewhere
 		}
 		p.own = append(p.own, m)
 	}
-	slices.SortFunc(parts, func(a, b *part) int { return cmp.Compare(a.own[0].Key.String(), b.own[0].Key.String()) })
+	var parts []*part
+	for _, name := range slices.Sorted(maps.Keys(byName)) {
+		parts = append(parts, byName[name])
+	}
 	return parts, nil
 }
 
@@ -301,165 +301,4 @@ func (s *set) claim(ctx context.Context) error {
 		})
 	}
 	return nil
-}
-
-// steer makes connections go to the others. It reports whether a group has changed,
-// so that it could not.
-func (s *set) steer(ctx context.Context) (changed bool, err error) {
-	for _, p := range s.parts {
-		for _, m := range p.own {
-			if err := s.deferNothing(m); err != nil {
-				return false, err
-			}
-		}
-		slots, err := p.own[0].Slots(ctx, s.diag, p.group)
-		if errors.Is(err, group.ErrUnknown) {
-			if changed, failed := s.changed(ctx); failed != nil || changed {
-				return changed, failed
-			}
-			return false, fmt.Errorf("%w: %w", ErrUnknownSlot, err)
-		}
-		if err != nil {
-			return false, err
-		}
-		p.slots = slots
-		if err := p.own[0].Attach(group.Among(p.others())); err != nil {
-			return false, err
-		}
-	}
-	return false, group.Grace(ctx)
-}
-
-// deferNothing lets connections into the queue that wait for data. They are in no
-// queue, and have the client's acknowledgment already. Without the option the
-// kernel sends its answer again, and the next acknowledgment completes the
-// handshake (tcp_check_req, reqsk_timer_handler).
-func (s *set) deferNothing(m *member) error {
-	if m.Protocol != unix.IPPROTO_TCP {
-		return nil
-	}
-	was, err := m.DeferAccept(0)
-	if err == nil && was > 0 {
-		s.undo = append(s.undo, func() error {
-			if m.left.Load() {
-				return nil
-			}
-			_, err := m.DeferAccept(was)
-			return err
-		})
-	}
-	return err
-}
-
-// others returns the slots of members that are not the part's own.
-func (p *part) others() []int {
-	var slots []int
-	for slot, cookie := range p.slots {
-		if cookie != 0 && !p.owns(cookie) {
-			slots = append(slots, slot)
-		}
-	}
-	return slots
-}
-
-func (p *part) owns(cookie uint64) bool {
-	return slices.ContainsFunc(p.own, func(m *member) bool { return m.Cookie == cookie })
-}
-
-// settle returns when nothing is left in the sockets, or reports that a group has
-// changed.
-func (s *set) settle(ctx context.Context) (changed bool, err error) {
-	now := context.WithoutCancel(ctx)
-	var tcp []*group.Socket
-	members := map[uint64]bool{}
-	for _, p := range s.parts {
-		for _, m := range p.own {
-			if m.Protocol == unix.IPPROTO_TCP {
-				tcp = append(tcp, m.Socket)
-			}
-		}
-		for _, cookie := range p.group.All {
-			members[cookie] = true
-		}
-	}
-	handshakes, err := group.LookHandshakes(now, s.diag, tcp, func(cookie uint64) bool { return members[cookie] })
-	if err != nil {
-		return false, err
-	}
-	begin := time.Now()
-	changed, err = s.wait(ctx, func() (left string, err error) {
-		// Not by their number of retransmissions can dead clients be told from live
-		// ones: the kernel counts its answers to a client's SYN that comes again,
-		// too.
-		if handshakes, err = handshakes.Pending(now, s.diag); err != nil || len(handshakes) == 0 {
-			return "", err
-		}
-		answers := uint8(0)
-		for _, h := range handshakes {
-			answers = max(answers, h.Retransmits)
-		}
-		left = fmt.Sprintf("%d handshakes under way for %v or longer, one of them answered %d times",
-			len(handshakes), time.Since(begin).Round(time.Millisecond), 1+int(answers))
-		if queue, _ := s.queue(); queue != "" {
-			left += ", " + queue
-		}
-		return left, nil
-	})
-	if err != nil || changed {
-		return changed, err
-	}
-	// A connection leaves the handshakes before it is in the queue
-	// (tcp_v4_syn_recv_sock, inet_csk_complete_hashdance).
-	if err := group.Grace(now); err != nil {
-		return false, err
-	}
-	return s.wait(ctx, s.queue)
-}
-
-// queue says what waits in the sockets.
-func (s *set) queue() (left string, err error) {
-	connections, readable := 0, 0
-	for _, m := range s.members {
-		if m.Protocol == unix.IPPROTO_TCP {
-			n, err := m.Queue()
-			if err != nil {
-				return "", err
-			}
-			connections += n
-			continue
-		}
-		has, err := m.Readable()
-		if err != nil {
-			return "", err
-		}
-		if has {
-			readable++
-		}
-	}
-	if connections > 0 {
-		left = fmt.Sprintf("%d connections not accepted", connections)
-	}
-	if readable > 0 {
-		left += fmt.Sprintf("%.*s%d sockets with unread datagrams", 2*len(left), ", ", readable)
-	}
-	return left, nil
-}
-
-// wait returns when nothing is left, or the groups change. Nothing tells either, so
-// it looks, and spends a tenth of its time on that at most.
-func (s *set) wait(ctx context.Context, left func() (string, error)) (changed bool, err error) {
-	for delay := 250 * time.Microsecond; ; delay = min(2*delay, 5*time.Millisecond) {
-		begin := time.Now()
-		changed, err := s.changed(context.WithoutCancel(ctx))
-		if err != nil || changed {
-			return changed, err
-		}
-		what, err := left()
-		if err != nil || what == "" {
-			return false, err
-		}
-		if err := group.Sleep(ctx, max(delay, 10*time.Since(begin))); err != nil {
-			return false, fmt.Errorf("%s: %w", what, err)
-		}
-	}
 }

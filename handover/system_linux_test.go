@@ -78,20 +78,29 @@ func TestUnsupportedSystem(t *testing.T) {
 		t.Errorf("Drain of UDP: %v, want errors.ErrUnsupported", err)
 	}
 
-	srv := &http.Server{}
-	h := handover.HTTP(srv)
+	srv := &handover.HTTPServer{Server: &http.Server{}, NeedSuccessor: true}
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(ln) }()
-	if err := h.Shutdown(context.Background(), ln); !errors.Is(err, errors.ErrUnsupported) {
+	resp, err := http.Get("http://" + ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if err := srv.Shutdown(context.Background()); !errors.Is(err, errors.ErrUnsupported) {
 		t.Errorf("Shutdown: %v, want errors.ErrUnsupported", err)
 	}
-	resp, err := http.Get("http://" + ln.Addr().String())
+	resp, err = http.Get("http://" + ln.Addr().String())
 	if err != nil {
 		t.Fatal("after Shutdown that failed:", err)
 	}
 	resp.Body.Close()
-	if err := srv.Close(); err != nil {
+	// Without a successor it stops as gracefully.
+	http.DefaultClient.CloseIdleConnections()
+	srv.NeedSuccessor = false
+	if err := srv.Shutdown(context.Background()); err != nil {
 		t.Error(err)
 	}
-	<-served
+	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
+		t.Error(err)
+	}
 }

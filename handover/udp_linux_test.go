@@ -89,12 +89,18 @@ func serveUDP(args []string) error {
 	flags := flag.NewFlagSet("serve udp", flag.ContinueOnError)
 	network := flags.String("net", "udp4", "")
 	addr := flags.String("addr", "127.0.0.1:9999", "")
+	drop := flags.Bool("drop", false, "give up all privileges when the socket is open")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
 	e, err := newEcho(*network, *addr)
 	if err != nil {
 		return err
+	}
+	if *drop {
+		if err := syscall.Setuid(nobody); err != nil {
+			return err
+		}
 	}
 	fmt.Println("listening", os.Getpid())
 	in := bufio.NewScanner(os.Stdin)

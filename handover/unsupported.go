@@ -66,4 +66,3 @@ func (*member) leave() error { return nil }
 func (*member) hold(context.Context, float64) error { return errSystem }
 
 func (*member) resume(context.Context) error { return errSystem }
-func received(net.Conn) (n int64, ok bool)   { return 0, false }

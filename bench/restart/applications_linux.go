@@ -104,10 +104,7 @@ func (a *stream) finish(ctx context.Context) error {
 }
 
 // A web is an HTTP server. One request in ten takes a while.
-type web struct {
-	ln       net.Listener
-	shutdown func(context.Context, net.Listener) error
-}
+type web struct{ srv webServer }
 
 // slowPath is what takes a while.
 const slowPath = "/slow"
@@ -120,12 +117,12 @@ func newWeb(w *way, ln net.Listener) *web {
 		}
 		io.WriteString(rw, answer)
 	})}
-	a := &web{ln: ln, shutdown: w.shutdown(srv)}
-	go srv.Serve(ln)
+	a := &web{w.web(srv, ln)}
+	go a.srv.Serve(ln)
 	return a
 }
 
-func (a *web) leave(ctx context.Context) error { return a.shutdown(ctx, a.ln) }
+func (a *web) leave(ctx context.Context) error { return a.srv.Shutdown(ctx) }
 func (a *web) finish(context.Context) error    { return nil }
 
 // datagrams answers every datagram with itself.

@@ -10,15 +10,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The lines of restart.md between which the results stand.
+// The lines of guide.md between which the results stand.
 const (
 	tableBegin = "<!-- begin of what bench/restart wrote -->\n"
 	tableEnd   = "<!-- end of what bench/restart wrote -->\n"
 )
 
-// writeDocuments writes the results into restart.md, and a plot of them.
+// writeDocuments writes the results into guide.md, and a plot of them.
 func writeDocuments(dir, command string, results []result) error {
-	name := filepath.Join(dir, "restart.md")
+	name := filepath.Join(dir, "guide.md")
 	text, err := os.ReadFile(name)
 	if err != nil {
 		return err

@@ -19,11 +19,7 @@ func (w *way) handOver(idleGrace time.Duration) {
 		return socket.(interface{ Drain(context.Context) error }).Drain(ctx)
 	}
 	w.beforeAll = drainAll
-	w.shutdown = func(srv *http.Server) func(context.Context, net.Listener) error {
-		h := handover.HTTP(srv)
-		h.IdleGrace = idleGrace
-		return func(ctx context.Context, ln net.Listener) error {
-			return h.Shutdown(ctx, ln.(*handover.Listener))
-		}
+	w.web = func(srv *http.Server, _ net.Listener) webServer {
+		return &handover.HTTPServer{Server: srv, IdleGrace: idleGrace, NeedSuccessor: true}
 	}
 }

@@ -9,7 +9,7 @@
 // TUN devices between two namespaces. It needs root, and touches no network but
 // those.
 //
-// -write puts the table and a plot of it into the documents: restart.md, between
+// -write puts the table and a plot of it into the documents: guide.md, between
 // its markers, and restart.svg.
 package main
 
@@ -76,7 +76,7 @@ func harness() error {
 	seed := flag.Uint64("seed", 1, "of losses on the link and of the clients' pauses")
 	grace := flag.Duration("idle-grace", 0, "HTTPServer.IdleGrace: clients on a slow machine may pause for longer than its default")
 	asJSON := flag.Bool("json", false, "print results as JSON, one a line")
-	write := flag.String("write", "", "also write restart.md and restart.svg in this `directory`")
+	write := flag.String("write", "", "also write guide.md and restart.svg in this `directory`")
 	flag.Parse()
 
 	cells, err := plan(*short, *only, *strategies)

@@ -62,18 +62,9 @@ func (a *shards) finish(ctx context.Context) error {
 
 // drainAll is handover.DrainAll.
 func drainAll(ctx context.Context, sockets []any) error {
-	var lns []*handover.Listener
-	var pcs []*handover.PacketConn
+	var all []handover.Drainable
 	for _, s := range sockets {
-		switch s := s.(type) {
-		case *handover.Listener:
-			lns = append(lns, s)
-		case *handover.PacketConn:
-			pcs = append(pcs, s)
-		}
+		all = append(all, s.(handover.Drainable))
 	}
-	if pcs != nil {
-		return handover.DrainAll(ctx, pcs...)
-	}
-	return handover.DrainAll(ctx, lns...)
+	return handover.DrainAll(ctx, all...)
 }

@@ -37,7 +37,7 @@ func TestTable(t *testing.T) {
 // The documents keep what stands around the results, and the plot is XML.
 func TestWriteDocuments(t *testing.T) {
 	dir := t.TempDir()
-	name := filepath.Join(dir, "restart.md")
+	name := filepath.Join(dir, "guide.md")
 	if err := os.WriteFile(name, []byte("no markers"), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -24,8 +24,28 @@ type way struct {
 	before func(ctx context.Context, socket any) error
 	// beforeAll is before for all sockets of a shard.
 	beforeAll func(ctx context.Context, sockets []any) error
-	// shutdown ends an HTTP server, with its listener.
-	shutdown func(srv *http.Server) func(context.Context, net.Listener) error
+	// web returns an HTTP server for a listener.
+	web func(srv *http.Server, ln net.Listener) webServer
+}
+
+// A webServer is an HTTP server. Shutdown ends it, with its listener.
+type webServer interface {
+	Serve(net.Listener) error
+	Shutdown(context.Context) error
+}
+
+// A plainServer leaves its listener as before does.
+type plainServer struct {
+	*http.Server
+	ln     net.Listener
+	before func(context.Context, any) error
+}
+
+func (s *plainServer) Shutdown(ctx context.Context) error {
+	if err := s.before(ctx, s.ln); err != nil {
+		return err
+	}
+	return s.Server.Shutdown(ctx)
 }
 
 func newWay(c serverConfig) (*way, error) {
@@ -36,14 +56,7 @@ func newWay(c serverConfig) (*way, error) {
 		before:       func(context.Context, any) error { return nil },
 		beforeAll:    func(context.Context, []any) error { return nil },
 	}
-	w.shutdown = func(srv *http.Server) func(context.Context, net.Listener) error {
-		return func(ctx context.Context, ln net.Listener) error {
-			if err := w.before(ctx, ln); err != nil {
-				return err
-			}
-			return srv.Shutdown(ctx)
-		}
-	}
+	w.web = func(srv *http.Server, ln net.Listener) webServer { return &plainServer{srv, ln, w.before} }
 	switch c.Strategy {
 	case "stop-start":
 		// Workers that are replaced one by one share the port all the same.

@@ -45,19 +45,18 @@ func main() {
 	log.SetPrefix("rolling: ")
 	addr := flag.String("addr", ":8080", "`address` to listen on")
 	pidFile := flag.String("pid-file", "", "`file` to write the process id to")
-	idleGrace := flag.Duration("idle-grace", 0, "how long a drained process waits for the next request of an idle client (0: handover's default)")
 	flag.Parse()
 	if flag.NArg() > 0 {
 		flag.Usage()
 		os.Exit(2)
 	}
-	if err := run(os.Stdout, *addr, *pidFile, *idleGrace); err != nil {
+	if err := run(os.Stdout, *addr, *pidFile); err != nil {
 		log.Fatal(err)
 	}
 }
 
 // run serves until a signal ends it, or a successor takes over.
-func run(stdout io.Writer, addr, pidFile string, idleGrace time.Duration) error {
+func run(stdout io.Writer, addr, pidFile string) error {
 	// Apart, since a channel that is full loses the next signal.
 	restart, stop := make(chan os.Signal, 1), make(chan os.Signal, 1)
 	signal.Notify(restart, syscall.SIGHUP)
@@ -69,9 +68,7 @@ func run(stdout io.Writer, addr, pidFile string, idleGrace time.Duration) error 
 	if err != nil {
 		return err
 	}
-	srv := &http.Server{Handler: http.HandlerFunc(answer)}
-	h := handover.HTTP(srv)
-	h.IdleGrace = idleGrace
+	srv := &handover.HTTPServer{Server: &http.Server{Handler: http.HandlerFunc(answer)}}
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(ln) }()
 	if pidFile != "" {
@@ -100,24 +97,19 @@ func run(stdout io.Writer, addr, pidFile string, idleGrace time.Duration) error 
 		case <-stop:
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), drainTimeout)
-		err := h.Shutdown(ctx, ln)
-		switch {
-		case errors.Is(err, handover.ErrNoSuccessor) && succeeded:
+		srv.NeedSuccessor = succeeded
+		err := srv.Shutdown(ctx)
+		cancel()
+		if errors.Is(err, handover.ErrNoSuccessor) {
 			log.Print("the successor is gone: ", err)
 			if pidFile != "" {
 				err = writePID(pidFile)
 			}
-			cancel()
 			if err != nil {
 				log.Print(err)
 			}
 			continue
-		case err != nil && ctx.Err() == nil:
-			// Alone, or where no handover is possible.
-			log.Print("stopping without handover: ", err)
-			err = srv.Shutdown(ctx)
 		}
-		cancel()
 		return err
 	}
 }

@@ -125,14 +125,11 @@ func gone(t testing.TB, pid int) {
 	}
 }
 
-// grace is for clients that wait for a processor.
-const grace = "30s"
-
 // A server replaces itself under load.
 func TestRolling(t *testing.T) {
 	needDrain(t)
 	file := filepath.Join(t.TempDir(), "pid")
-	p := testnet.Start(t, os.Getuid(), "rolling", "-addr", "127.0.0.1:0", "-pid-file", file, "-idle-grace", grace)
+	p := testnet.Start(t, os.Getuid(), "rolling", "-addr", "127.0.0.1:0", "-pid-file", file)
 	addr, first := listening(t, p)
 	if first != p.Process.Pid {
 		t.Fatalf("process %d, want %d", first, p.Process.Pid)
@@ -165,6 +162,7 @@ func TestRolling(t *testing.T) {
 		t.Errorf("%q, want %d", body, last)
 	}
 	// Alone: SIGTERM ends it all the same.
+	http.DefaultClient.CloseIdleConnections()
 	syscall.Kill(last, syscall.SIGTERM)
 	gone(t, last)
 	// Not before, since it closes the output of them all.
@@ -225,6 +223,7 @@ func TestBroken(t *testing.T) {
 			t.Errorf("%q, want %d", body, pid)
 		}
 	}
+	http.DefaultClient.CloseIdleConnections()
 	p.Process.Signal(syscall.SIGTERM)
 	if err := p.Wait(); err != nil {
 		t.Error(err)
@@ -283,10 +282,10 @@ func TestTerminate(t *testing.T) {
 	needDrain(t)
 	end := func(signal syscall.Signal) (lost int) {
 		const addr = "127.0.0.1:8080"
-		old := testnet.Start(t, os.Getuid(), "rolling", "-addr", addr, "-idle-grace", grace)
+		old := testnet.Start(t, os.Getuid(), "rolling", "-addr", addr)
 		listening(t, old)
 		clients := startLoad(t, "http://"+addr)
-		next := testnet.Start(t, os.Getuid(), "rolling", "-addr", addr, "-idle-grace", grace)
+		next := testnet.Start(t, os.Getuid(), "rolling", "-addr", addr)
 		listening(t, next)
 		old.Process.Signal(signal)
 		if err := old.Wait(); err != nil && signal == syscall.SIGTERM {

@@ -39,7 +39,7 @@ func Look(ctx context.Context, diag *sockdiag.Conn, socks ...*Socket) (Dump, err
 			return nil, Missing(err)
 		}
 		for _, row := range rows {
-			k := Key{t.protocol, row.Family, row.Local, row.Interface &^ (hidden | left), row.V6Only, row.UID}
+			k := Key{t.protocol, row.Family, row.Local, row.Interface &^ hidden, row.V6Only, row.UID}
 			dump[k] = append(dump[k], row)
 			if row.Family == unix.AF_INET6 && !row.V6OnlyKnown { // it is connected
 				k.v6only = true

@@ -74,7 +74,9 @@ func Share(slot, share int, slots []int) []Instruction {
 
 // among returns instructions that choose one of slots by the accumulator.
 func among(slots []int) []Instruction {
-	const most = MaxInstructions/2 - 100 // gaps between slots; each takes two instructions
+	// Gaps between slots, of two instructions each. Older kernels than 6.7 have room
+	// for some 2,500 (sk_reuseport_attach_filter, optmem_max).
+	const most = 1024
 	slots = slices.Compact(slices.Sorted(slices.Values(slots)))
 	var gaps []Instruction
 	next, total := 0, 0
@@ -140,15 +142,10 @@ func flow() []Instruction {
 	p = append(p, v6...)
 	p = append(p, Instruction{Op: opJump, K: uint32(len(v4))})
 	p = append(p, v4...)
-	// Two rounds of multiplying, by numbers without a pattern, and folding the
-	// high half onto the low one (MurmurHash3's finalizer).
-	fold := func(multiplier uint32) []Instruction {
-		return []Instruction{
-			{Op: opMul, K: multiplier},
-			{Op: opTax},
-			{Op: opRsh, K: 16},
-			{Op: opXorX},
-		}
+	// Every bit of what goes in changes about half of those that come out
+	// (MurmurHash3's finalizer).
+	fold := func(shift uint32) []Instruction {
+		return []Instruction{{Op: opTax}, {Op: opRsh, K: shift}, {Op: opXorX}}
 	}
 	p = append(p,
 		Instruction{Op: opLoadScratch, K: 0},
@@ -156,8 +153,11 @@ func flow() []Instruction {
 		Instruction{Op: opTax},
 		Instruction{Op: opLoadScratch, K: 1},
 		Instruction{Op: opAddX})
-	p = append(p, fold(0x85ebca6b)...)
-	p = append(p, fold(0xc2b2ae35)...)
+	p = append(p, fold(16)...)
+	p = append(p, Instruction{Op: opMul, K: 0x85ebca6b})
+	p = append(p, fold(13)...)
+	p = append(p, Instruction{Op: opMul, K: 0xc2b2ae35})
+	p = append(p, fold(16)...)
 	return append(p,
 		Instruction{Op: opRsh, K: 8},
 		Instruction{Op: opStore, K: 0})

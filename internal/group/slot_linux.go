@@ -50,6 +50,11 @@ func (s *Socket) Slots(ctx context.Context, diag *sockdiag.Conn, members Members
 		if errors.Is(failed, errInconsistent) && w.protocol == unix.IPPROTO_TCP && w.family == unix.AF_INET6 {
 			slots, failed = s.slotsByOneMore(ctx, diag, members, w)
 		}
+		if failed != nil && s.memory != nil {
+			if remembered, err := s.memory.slots(ctx, diag, members); err == nil {
+				slots, failed = remembered, nil
+			}
+		}
 		if failed == nil {
 			return slots, nil
 		}
@@ -132,8 +137,22 @@ func (w *way) slots(ctx context.Context, diag *sockdiag.Conn, members Members) (
 			defer unix.Close(fd)
 			twins = append(twins, cookie)
 		}
+		// With so many tries the probability that a slot is not found often enough is
+		// less than 2^-32.
 		var found []uint64
-		if found, err = w.compare(ctx, diag, twins); err == nil {
+		found, err = compare(n, n*(64+8*enough(n)), func() (slot int, member uint64, err error) {
+			port := uint16(1 + rand.IntN(math.MaxUint16))
+			twin, err := w.ask(ctx, diag, w.twin, w.ghost, port)
+			if err != nil {
+				return 0, 0, err
+			}
+			if slot = slices.Index(twins, twin); slot < 0 {
+				return 0, 0, errInconsistent
+			}
+			member, err = w.ask(ctx, diag, w.local, w.device, port)
+			return slot, member, err
+		})
+		if err == nil {
 			slots, err = owners(found, members)
 		}
 		if err == nil || !errors.Is(err, errInconsistent) {
@@ -170,63 +189,61 @@ func openSocket(family, kind int, uid uint32, bind netip.AddrPort, options []opt
 	if err != nil {
 		return -1, 0, os.NewSyscallError("socket", err)
 	}
-	defer func() {
-		if err != nil {
-			unix.Close(fd)
-		}
-	}()
+	if cookie, err = prepare(fd, family, kind, uid, bind, options); err != nil {
+		unix.Close(fd)
+		return -1, 0, err
+	}
+	return fd, cookie, nil
+}
+
+func prepare(fd, family, kind int, uid uint32, bind netip.AddrPort, options []option) (cookie uint64, err error) {
 	if uid != uint32(unix.Geteuid()) {
 		// Only sockets of one user share a port. Root may be another.
 		if err := unix.Fchown(fd, int(uid), -1); err != nil {
-			return -1, 0, os.NewSyscallError("fchown", err)
+			return 0, fmt.Errorf("a socket of user %d to compare with: %w", uid, os.NewSyscallError("fchown", err))
 		}
 	}
 	for _, o := range append(options, option{unix.SOL_SOCKET, unix.SO_REUSEPORT, 1, "SO_REUSEPORT"}) {
 		if err := setsockopt(fd, o.level, o.option, o.value, o.name); err != nil {
-			return -1, 0, err
+			return 0, err
 		}
 	}
-	if err := unix.Bind(fd, sockaddr(bind)); err != nil {
+	if err := unix.Bind(fd, sockaddr(family, bind)); err != nil {
 		cure := ""
 		if err == unix.EACCES {
 			cure = "; a port below net.ipv4.ip_unprivileged_port_start takes CAP_NET_BIND_SERVICE"
 		}
-		return -1, 0, fmt.Errorf("a socket at %v to compare with: %w%s", bind, os.NewSyscallError("bind", err), cure)
+		return 0, fmt.Errorf("a socket at %v to compare with: %w%s", bind, os.NewSyscallError("bind", err), cure)
 	}
 	if kind == unix.SOCK_STREAM {
 		if err := unix.Listen(fd, 1); err != nil {
-			return -1, 0, fmt.Errorf("a socket at %v to compare with: %w", bind, os.NewSyscallError("listen", err))
+			return 0, fmt.Errorf("a socket at %v to compare with: %w", bind, os.NewSyscallError("listen", err))
 		}
 	}
 	cookie, err = unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_COOKIE)
-	return fd, cookie, unsupported("getsockopt SO_COOKIE", err)
+	return cookie, unsupported("getsockopt SO_COOKIE", err)
 }
 
 var errInconsistent = errors.New("the members do not answer as sockets without SO_INCOMING_CPU do")
 
-// compare returns the cookies that clients find where they find the twins.
-func (w *way) compare(ctx context.Context, diag *sockdiag.Conn, twins []uint64) ([]uint64, error) {
-	n := len(twins)
+// compare returns the cookies of members by slot, of n, as client finds them: a slot,
+// or -1, and the member that the same client comes to.
+func compare(n, clients int, client func() (slot int, member uint64, err error)) ([]uint64, error) {
 	found, times := make([]uint64, n), make([]int, n)
 	often, missing := enough(n), n
-	// With so many tries the probability that a slot is not found so often is less
-	// than 2^-32.
-	for range n * (64 + 8*often) {
-		port := uint16(1 + rand.IntN(math.MaxUint16))
-		twin, err := w.ask(ctx, diag, w.twin, w.ghost, port)
+	for range clients {
+		slot, member, err := client()
 		if err != nil {
 			return nil, err
 		}
-		member, err := w.ask(ctx, diag, w.local, w.device, port)
-		if err != nil {
-			return nil, err
+		if slot < 0 {
+			continue
 		}
-		i := slices.Index(twins, twin)
-		if i < 0 || times[i] > 0 && found[i] != member {
+		if times[slot] > 0 && found[slot] != member {
 			return nil, errInconsistent
 		}
-		found[i] = member
-		if times[i]++; times[i] == often {
+		found[slot] = member
+		if times[slot]++; times[slot] == often {
 			if missing--; missing == 0 {
 				return found, nil
 			}
@@ -274,8 +291,8 @@ func owners(found []uint64, members Members) ([]uint64, error) {
 	return slots, nil
 }
 
-func sockaddr(a netip.AddrPort) unix.Sockaddr {
-	if a.Addr().Is4() {
+func sockaddr(family int, a netip.AddrPort) unix.Sockaddr {
+	if family == unix.AF_INET {
 		return &unix.SockaddrInet4{Addr: a.Addr().As4(), Port: int(a.Port())}
 	}
 	return &unix.SockaddrInet6{Addr: a.Addr().As16(), Port: int(a.Port())}

@@ -45,7 +45,7 @@ func TestSlots(t *testing.T) {
 					}
 				}
 				m := array[rand.IntN(len(array))]
-				slots, err := m.Slots(t.Context(), diag, m.members(t, diag))
+				slots, err := m.slots(t, diag)
 				if err != nil {
 					t.Fatalf("step %d, %d members: %v", step, len(array), err)
 				}
@@ -64,10 +64,24 @@ func TestSlots(t *testing.T) {
 	}
 }
 
-func cookies(members []*member) []uint64 {
-	var all []uint64
-	for _, m := range members {
-		all = append(all, m.Cookie)
+// A process that has given up its privileges learns slots by what it remembers.
+func TestRemember(t *testing.T) {
+	for _, place := range places {
+		t.Run(place.network+" "+place.address, func(t *testing.T) {
+			testnet.Namespace(t)
+			diag := diagConn(t)
+			array := []*member{open(t, place.network, place.address)}
+			first := array[0]
+			if err := first.Remember(t.Context(), diag); err != nil {
+				t.Fatal(err)
+			}
+			for len(array) < 30 {
+				array = append(array, open(t, place.network, place.address))
+				slots, err := first.memory.slots(t.Context(), diag, first.members(t, diag))
+				if want := cookies(array); err != nil || !slices.Equal(slots, want) {
+					t.Fatalf("%d members: %v, %v, want %v", len(array), slots, err, want)
+				}
+			}
+		})
 	}
-	return all
 }

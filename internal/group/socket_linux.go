@@ -18,6 +18,7 @@ type Socket struct {
 	Protocol uint8 // unix.IPPROTO_TCP or unix.IPPROTO_UDP
 	Cookie   uint64
 	Key      Key // of its group
+	memory   *memory
 }
 
 // A Key is what the members of a group have in common (inet_reuseport_add_sock,
@@ -25,7 +26,7 @@ type Socket struct {
 type Key struct {
 	protocol, family uint8
 	local            netip.AddrPort
-	device           uint32 // without the bits that Hide and Leave add
+	device           uint32 // without the bit that Hide adds
 	v6only           bool
 	uid              uint32
 }
@@ -105,7 +106,7 @@ func keyOf(fd int, protocol uint8) (Key, error) {
 	return k, os.NewSyscallError("fstat", err)
 }
 
-// String names the group in package net's words.
+// String names the group, and no other.
 func (k Key) String() string {
 	network := "tcp"
 	if k.protocol == unix.IPPROTO_UDP {
@@ -117,13 +118,20 @@ func (k Key) String() string {
 	case k.v6only:
 		network += "6"
 	}
-	return network + " " + k.local.String()
+	name := fmt.Sprintf("%s %v of user %d", network, k.local, k.uid)
+	if k.device != 0 {
+		name += fmt.Sprintf(", device %d", k.device)
+	}
+	return name
 }
 
 // dual reports whether the socket takes IPv4 and IPv6.
 func (k Key) dual() bool {
 	return k.family == unix.AF_INET6 && !k.v6only && k.local.Addr() == netip.IPv6Unspecified()
 }
+
+// Port returns the port that the socket is bound to.
+func (k Key) Port() uint16 { return k.local.Port() }
 
 // Listening reports whether a TCP socket listens. One that is only bound is in no
 // group yet (inet_hash).

@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Indices of no device; together with that of the device that a socket was bound
-// to, they still tell which group the socket is of, or was.
+// Bits of indices of no device. The others are of the device that a socket was
+// bound to. So a hidden one still shows which group it is in.
 const (
 	hidden = 1 << 30
 	left   = 1 << 29

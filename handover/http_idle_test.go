@@ -1,0 +1,123 @@
+package handover
+
+import (
+	"io"
+	"runtime"
+	"testing"
+)
+
+// What becomes of a connection that is idle when Shutdown begins, or new, depends on
+// the client. Each request that is lost is counted. Controls are the cases in which the
+// client does what the one before does not, and http.Server.Shutdown in
+// TestIdleControl.
+func TestIdle(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		fresh  bool                          // the client has sent nothing before
+		set    func(s *HTTPServer)           // times that have to pass
+		client func(*testing.T, *idleClient) // what it does when clients are told
+		want   ShutdownError
+	}{
+		{
+			name:   "asks",
+			client: func(t *testing.T, c *idleClient) { c.told(t); c.ended(t) },
+		}, {
+			name: "asks first", fresh: true,
+			client: func(t *testing.T, c *idleClient) { c.told(t); c.ended(t) },
+		}, {
+			name: "closes", set: idleBriefly,
+			client: func(t *testing.T, c *idleClient) { c.ended(t); c.Close() },
+		}, {
+			name: "closes without a request", fresh: true, set: idleBriefly,
+			client: func(t *testing.T, c *idleClient) { c.ended(t); c.Close() },
+		}, {
+			name: "asks too late", set: idleBriefly,
+			client: func(t *testing.T, c *idleClient) { c.ended(t); c.write(t, testRequest) },
+			want:   ShutdownError{Crossed: 1},
+		}, {
+			name: "asks too late first", fresh: true, set: idleBriefly,
+			client: func(t *testing.T, c *idleClient) { c.ended(t); c.write(t, testRequest) },
+			want:   ShutdownError{Crossed: 1},
+		}, {
+			name: "asks too late, in two parts", set: idleBriefly,
+			client: func(t *testing.T, c *idleClient) {
+				c.ended(t)
+				c.write(t, testHead)
+				c.write(t, testRest)
+			},
+			want: ShutdownError{Crossed: 1},
+		}, {
+			name: "asks much too late",
+			set:  func(s *HTTPServer) { idleBriefly(s); s.times.linger = briefly },
+			want: ShutdownError{Untold: 1},
+		}, {
+			name: "asks too late and not to the end",
+			set:  func(s *HTTPServer) { idleBriefly(s); s.times.linger = briefly },
+			client: func(t *testing.T, c *idleClient) {
+				c.ended(t)
+				c.write(t, testHead)
+			},
+			want: ShutdownError{Partial: 1},
+		}, {
+			name: "asks in time and ends late",
+			set:  func(s *HTTPServer) { s.IdleGrace = 5 * briefly },
+			client: func(t *testing.T, c *idleClient) {
+				c.write(t, testHead)
+				c.clock.ended(t) // IdleGrace is over
+				c.write(t, testRest)
+				if resp, err := c.answer(); err != nil || !resp.Close {
+					t.Errorf("%v, %v", resp, err)
+				}
+			},
+		}, {
+			name: "asks in time and does not end",
+			set: func(s *HTTPServer) {
+				s.IdleGrace, s.times.head, s.times.linger = 5*briefly, briefly, briefly
+			},
+			client: func(t *testing.T, c *idleClient) {
+				c.write(t, testHead)
+				c.clock.ended(t)
+				c.clock.Close()
+			},
+			want: ShutdownError{Partial: 1},
+		},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			both(t, func(t *testing.T, secure bool) {
+				if runtime.GOOS != "linux" && (test.name == "asks in time and ends late") {
+					t.Skip("the kernel does not tell how much it has received")
+				}
+				s := serveTest(t, secure, hello, test.set)
+				c := &idleClient{testClient: s.dial(t), clock: s.dial(t)}
+				if !test.fresh {
+					c.untold(t)
+				}
+				c.clock.untold(t)
+				done := s.stop(t.Context(), false)
+				s.watched(t, 2)
+				if test.client != nil {
+					test.client(t, c)
+				}
+				c.clock.Close()
+				if got := counts(t, result(t, done)); got != test.want {
+					t.Errorf("%+v, want %+v", got, test.want)
+				}
+			})
+		})
+	}
+}
+
+// An idleClient is a client, with another one that is idle all the time.
+type idleClient struct {
+	*testClient
+	clock *testClient
+}
+
+func (c *idleClient) write(t *testing.T, text string) {
+	t.Helper()
+	if _, err := io.WriteString(c, text); err != nil {
+		t.Error(err)
+	}
+}
+
+func idleBriefly(s *HTTPServer) { s.IdleGrace, s.times.fresh = briefly, briefly }
