@@ -84,16 +84,15 @@ func (m *memory) slots(ctx context.Context, diag *sockdiag.Conn, members Members
 	for n := len(members.All); n <= len(members.All)+members.Connected; n++ {
 		next := 0
 		var found []uint64
-		found, err = compare(n, len(m.clients), func() (slot int, member uint64, err error) {
+		found, err = compare(n, len(m.clients), func() (slot int, port uint16, err error) {
 			client := m.clients[next]
 			next++
 			slot = client.part * n / parts
 			if slot != ((client.part+1)*n-1)/parts {
-				return -1, 0, nil
+				slot = -1
 			}
-			member, err = m.ask(ctx, diag, m.local, m.device, client.port)
-			return slot, member, err
-		})
+			return slot, client.port, nil
+		}, func(port uint16) (uint64, error) { return m.ask(ctx, diag, m.local, m.device, port) })
 		if err == nil {
 			slots, err = owners(found, members)
 		}

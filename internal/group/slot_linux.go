@@ -127,7 +127,7 @@ func (s *Socket) ways() []way {
 
 // slots tries how many slots there are, if connected sockets may have some.
 func (w *way) slots(ctx context.Context, diag *sockdiag.Conn, members Members) (slots []uint64, err error) {
-	var twins []uint64 // cookies by slot
+	twins := map[uint64]int{} // their slots by cookie
 	for n := len(members.All); n <= len(members.All)+members.Connected; n++ {
 		for len(twins) < n {
 			fd, cookie, err := w.open()
@@ -135,23 +135,23 @@ func (w *way) slots(ctx context.Context, diag *sockdiag.Conn, members Members) (
 				return nil, err
 			}
 			defer unix.Close(fd)
-			twins = append(twins, cookie)
+			twins[cookie] = len(twins)
 		}
 		// With so many tries the probability that a slot is not found often enough is
 		// less than 2^-32.
 		var found []uint64
-		found, err = compare(n, n*(64+8*enough(n)), func() (slot int, member uint64, err error) {
-			port := uint16(1 + rand.IntN(math.MaxUint16))
+		found, err = compare(n, n*(64+8*enough(n)), func() (slot int, port uint16, err error) {
+			port = uint16(1 + rand.IntN(math.MaxUint16))
 			twin, err := w.ask(ctx, diag, w.twin, w.ghost, port)
 			if err != nil {
 				return 0, 0, err
 			}
-			if slot = slices.Index(twins, twin); slot < 0 {
+			slot, ok := twins[twin]
+			if !ok {
 				return 0, 0, errInconsistent
 			}
-			member, err = w.ask(ctx, diag, w.local, w.device, port)
-			return slot, member, err
-		})
+			return slot, port, nil
+		}, func(port uint16) (uint64, error) { return w.ask(ctx, diag, w.local, w.device, port) })
 		if err == nil {
 			slots, err = owners(found, members)
 		}
@@ -226,18 +226,22 @@ func prepare(fd, family, kind int, uid uint32, bind netip.AddrPort, options []op
 
 var errInconsistent = errors.New("the members do not answer as sockets without SO_INCOMING_CPU do")
 
-// compare returns the cookies of members by slot, of n, as client finds them: a slot,
-// or -1, and the member that the same client comes to.
-func compare(n, clients int, client func() (slot int, member uint64, err error)) ([]uint64, error) {
+// compare returns the cookies of members by slot, of n: client returns clients one by
+// one, and the slot that each comes to, or -1; and member, who that is.
+func compare(n, clients int, client func() (slot int, port uint16, err error), member func(port uint16) (uint64, error)) ([]uint64, error) {
 	found, times := make([]uint64, n), make([]int, n)
 	often, missing := enough(n), n
 	for range clients {
-		slot, member, err := client()
+		slot, port, err := client()
 		if err != nil {
 			return nil, err
 		}
-		if slot < 0 {
+		if slot < 0 || times[slot] == often {
 			continue
+		}
+		member, err := member(port)
+		if err != nil {
+			return nil, err
 		}
 		if times[slot] > 0 && found[slot] != member {
 			return nil, errInconsistent
@@ -273,19 +277,18 @@ func (w *way) ask(ctx context.Context, diag *sockdiag.Conn, local netip.AddrPort
 // owners returns the members by slot, if found has all of them. In the slots before
 // a member's own one it may answer for connected sockets.
 func owners(found []uint64, members Members) ([]uint64, error) {
-	slots := make([]uint64, len(found))
-	owned := 0
+	slots, owned := make([]uint64, len(found)), map[uint64]bool{}
 	for i, c := range found {
 		if c == found[(i+1)%len(found)] && len(found) > 1 {
 			continue
 		}
-		if !slices.Contains(members.All, c) || slices.Contains(slots, c) {
+		if _, ok := slices.BinarySearch(members.All, c); !ok || owned[c] {
 			return nil, errInconsistent
 		}
 		slots[i] = c
-		owned++
+		owned[c] = true
 	}
-	if owned != len(members.All) {
+	if len(owned) != len(members.All) {
 		return nil, errInconsistent
 	}
 	return slots, nil
