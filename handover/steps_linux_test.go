@@ -81,31 +81,37 @@ func stepped(args []string) error {
 			unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.SECCOMP_IOCTL_NOTIF_SEND, uintptr(unsafe.Pointer(&answer)))
 		}
 	}()
-	err = serveAs(args[3], func() { ended.Store(args[2] == "listen") })
+	err = serveAs(args[3:], func() { ended.Store(args[2] == "listen") })
 	fmt.Println("calls", calls.Load())
 	return err
 }
 
 // serveKind serves as scarceKinds do, and answers with its process id. It obeys its
 // standard input: "drain" and "close".
-func serveKind(args []string) error { return serveAs(args[0], func() {}) }
+func serveKind(args []string) error { return serveAs(args, func() {}) }
 
-// serveAs calls listening when it listens.
-func serveAs(kind string, listening func()) error {
-	server, err := scarceKinds[kind](addr)
+// serveAs calls listening when it listens, at an address that may follow the kind.
+func serveAs(args []string, listening func()) error {
+	address := addr
+	if len(args) > 1 {
+		address = args[1]
+	}
+	server, err := scarceKinds[args[0]](address)
 	if err != nil {
 		return err
 	}
 	listening()
 	fmt.Println("listening", os.Getpid())
+	ctx, cancel := context.WithTimeout(context.Background(), guard)
+	defer cancel()
 	var drains sync.WaitGroup
 	in := bufio.NewScanner(os.Stdin)
 	for in.Scan() {
 		switch in.Text() {
+		case "cancel":
+			cancel()
 		case "drain":
 			drains.Go(func() {
-				ctx, cancel := context.WithTimeout(context.Background(), guard)
-				defer cancel()
 				err := server.drain(ctx)
 				fmt.Println(outcome(err), err)
 			})
@@ -142,9 +148,10 @@ func obey(counts *atomic.Bool, calls *atomic.Int64) error {
 }
 
 // startStepped starts one that gets a signal at step number at.
-func startStepped(t testing.TB, kind string, signal unix.Signal, at int, from string) process {
+func startStepped(t testing.TB, kind string, signal unix.Signal, at int, from string, address ...string) process {
 	t.Helper()
-	return process{testnet.Start(t, os.Getuid(), "stepped", strconv.Itoa(int(signal)), strconv.Itoa(at), from, kind)}
+	args := []string{strconv.Itoa(int(signal)), strconv.Itoa(at), from, kind}
+	return process{testnet.Start(t, os.Getuid(), "stepped", append(args, address...)...)}
 }
 
 // connects makes n requests, each on a connection of its own, or as a datagram from
