@@ -248,15 +248,22 @@ func TestCloseAnyTime(t *testing.T) {
 			test.run(t, r)
 			r.fair(t)
 			r.end()
-			for deadline := time.Now().Add(guard); runtime.NumGoroutine() > goroutines; time.Sleep(time.Millisecond) {
-				if time.Now().After(deadline) {
-					t.Fatalf("%d goroutines, before %d", runtime.NumGoroutine(), goroutines)
-				}
-			}
+			fewGoroutines(t, goroutines)
 			if n := testnet.Descriptors(t); n > descriptors {
 				t.Errorf("%d descriptors, before %d", n, descriptors)
 			}
 		})
+	}
+}
+
+// fewGoroutines returns when there are n goroutines at most.
+func fewGoroutines(t testing.TB, n int) {
+	t.Helper()
+	for deadline := time.Now().Add(testnet.Slow(10 * time.Second)); runtime.NumGoroutine() > n; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			stacks := make([]byte, 1<<16)
+			t.Fatalf("%d goroutines, before %d:\n%s", runtime.NumGoroutine(), n, stacks[:runtime.Stack(stacks, true)])
+		}
 	}
 }
 
