@@ -50,6 +50,7 @@ func adopted(args []string) error {
 				return
 			}
 			answering.Go(func() {
+				unix.SetNonblock(conn, true) // no thread of its own for each
 				f := os.NewFile(uintptr(conn), "connection")
 				defer f.Close()
 				if n, _ := f.Read(make([]byte, 1)); n == 0 {
@@ -165,7 +166,7 @@ func TestAdopt(t *testing.T) {
 				if before[0]&unix.O_NONBLOCK != 0 {
 					t.Error("control: the socket does not block")
 				}
-				clients := start(t, os.Getuid(), load)
+				clients := start(t, os.Getuid(), load, "-n", "16")
 				next := start(t, os.Getuid(), serve)
 				if drain {
 					for range 2 {
@@ -333,7 +334,7 @@ func TestHeldCrashes(t *testing.T) {
 	testnet.Namespace(t)
 	_, m, _ := startAdopted(t, "tcp")
 	lossless(t, func(hold bool) (lost int) {
-		clients := start(t, os.Getuid(), "load")
+		clients := start(t, os.Getuid(), "load", "-n", "16")
 		for range times(3) {
 			if hold {
 				if err := m.Hold(t.Context(), 0); err != nil {
