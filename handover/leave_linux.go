@@ -20,8 +20,8 @@ const closeTime = 5 * time.Second
 func (s *set) leave(m *member) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if m.left.Load() {
-		return nil // with another one
+	if m.left.Load() || m.set.Load() != s {
+		return nil // with another one, or all were resumed
 	}
 	if !s.steered { // it is held
 		return s.resume()
