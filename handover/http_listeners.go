@@ -47,7 +47,11 @@ func (l *stoppable) Accept() (net.Conn, error) {
 
 func (l *stoppable) Close() error {
 	l.closing.Do(func() { close(l.done) })
-	return l.Listener.Close()
+	err := l.Listener.Close()
+	if l.stopped.Load() && errors.Is(err, net.ErrClosed) {
+		return nil // by Shutdown
+	}
+	return err
 }
 
 // stop makes Accept wait, without closing the socket.
