@@ -20,6 +20,7 @@ import (
 // Where this fails, Go has changed what http2.go goes by: HTTP/2 has one GOAWAY then,
 // and needs another way to two.
 func TestUnencryptedHTTP2(t *testing.T) {
+	t.Parallel()
 	for _, secure := range []bool{false, true} {
 		s := &HTTPServer{Server: &http.Server{}}
 		s.configureHTTP2(secure)
@@ -117,6 +118,7 @@ func (c *h2Client) pong() {
 // is refused, and counted. The control is http.Server.Shutdown, whose only GOAWAY refuses
 // what crosses it, and that returns nil.
 func TestTwoGoAways(t *testing.T) {
+	t.Parallel()
 	for _, control := range []bool{false, true} {
 		both(t, func(t *testing.T, secure bool) {
 			handler, entered, release := held(false)
@@ -168,6 +170,7 @@ func TestTwoGoAways(t *testing.T) {
 // A client that does not answer PING is waited for not longer than one that sends
 // nothing. A request that it sends while the second GOAWAY is on its way is counted.
 func TestGoAwayUnanswered(t *testing.T) {
+	t.Parallel()
 	both(t, func(t *testing.T, secure bool) {
 		handler, entered, release := held(false)
 		s := serveTest(t, secure, handler, func(s *HTTPServer) { http2Protocols(s); s.times.fresh = briefly })
@@ -195,6 +198,7 @@ func TestGoAwayUnanswered(t *testing.T) {
 // A connection that begins while clients are told gets the first GOAWAY after the
 // server's SETTINGS.
 func TestGoAwayAtOnce(t *testing.T) {
+	t.Parallel()
 	both(t, func(t *testing.T, secure bool) {
 		handler, entered, release := held(false)
 		close(release)
@@ -233,6 +237,7 @@ func TestGoAwayAtOnce(t *testing.T) {
 // Where Go has no way to two, the answer to the last open request tells the client, by
 // the one GOAWAY.
 func TestOneGoAway(t *testing.T) {
+	t.Parallel()
 	handler, entered, release := held(false)
 	s := serveTest(t, true, handler, func(s *HTTPServer) {
 		http2Protocols(s)
@@ -270,6 +275,7 @@ func TestOneGoAway(t *testing.T) {
 // What handlers, ConnState and clients see of HTTP/2 is what they see without this
 // package.
 func TestHTTP2Unchanged(t *testing.T) {
+	t.Parallel()
 	both(t, func(t *testing.T, secure bool) {
 		see := func(control bool) (seen []string) {
 			var mu sync.Mutex

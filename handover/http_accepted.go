@@ -17,6 +17,7 @@ type handed struct {
 	left      atomic.Bool // an HTTPServer has closed its socket
 	accepting sync.RWMutex
 	conns     openConns
+	count     atomic.Int64 // of all connections
 }
 
 // acceptNoted calls accept, and notes the connection.
@@ -28,6 +29,7 @@ func acceptNoted[C net.Conn](h *handed, accept func() (C, error)) (C, error) {
 	defer h.accepting.RUnlock()
 	c, err := accept()
 	if err == nil {
+		h.count.Add(1)
 		if raw := rawConn(c); raw != nil {
 			h.conns.add(raw)
 		}
@@ -40,6 +42,15 @@ func acceptNoted[C net.Conn](h *handed, accept func() (C, error)) (C, error) {
 func (h *handed) settle() {
 	h.accepting.Lock()
 	defer h.accepting.Unlock()
+}
+
+// closeAfter calls close, of a listener with n connections in its queue, and returns
+// how many of them were not accepted.
+func (h *handed) closeAfter(n int, close func() error) (lost int, err error) {
+	before := h.count.Load()
+	err = close()
+	h.settle()
+	return max(n-int(h.count.Load()-before), 0), err
 }
 
 // openConns is a set of connections that others close.

@@ -28,6 +28,7 @@ func held(afterHead bool) (handler http.HandlerFunc, entered chan struct{}, rele
 // more request, which is told. With http.Server.Shutdown, the control, a request that
 // follows such an answer is lost, if the answer could not say close.
 func TestAnswerUnderWay(t *testing.T) {
+	t.Parallel()
 	for _, afterHead := range []bool{false, true} {
 		for _, control := range []bool{false, true} {
 			both(t, func(t *testing.T, secure bool) {
@@ -72,6 +73,7 @@ func TestAnswerUnderWay(t *testing.T) {
 // When ctx ends, Shutdown counts answers under way, and leaves them alone. Another one
 // waits for them.
 func TestContextEnds(t *testing.T) {
+	t.Parallel()
 	both(t, func(t *testing.T, secure bool) {
 		handler, entered, release := held(true)
 		s := serveTest(t, secure, handler, func(s *HTTPServer) { s.times.linger = briefly })
@@ -113,6 +115,7 @@ func TestContextEnds(t *testing.T) {
 // Shutdown closes idle connections so early before ctx's deadline that clients can
 // answer, and returns nil if they close theirs.
 func TestDeadline(t *testing.T) {
+	t.Parallel()
 	both(t, func(t *testing.T, secure bool) {
 		s := serveTest(t, secure, hello, nil)
 		c, late := s.dial(t), s.dial(t)
@@ -135,6 +138,7 @@ func TestDeadline(t *testing.T) {
 // A context that has ended stops the server at once, and what it does not save is
 // counted.
 func TestContextEnded(t *testing.T) {
+	t.Parallel()
 	s := serveTest(t, false, hello, nil)
 	c := s.dial(t)
 	c.untold(t)
@@ -152,6 +156,7 @@ func TestContextEnded(t *testing.T) {
 // The server's own limits for idle connections do not close one while Shutdown waits
 // for its next request.
 func TestOwnLimits(t *testing.T) {
+	t.Parallel()
 	for name, set := range map[string]func(*http.Server, time.Duration){
 		"IdleTimeout":       func(srv *http.Server, d time.Duration) { srv.IdleTimeout = d },
 		"ReadTimeout":       func(srv *http.Server, d time.Duration) { srv.ReadTimeout = d },
@@ -159,8 +164,8 @@ func TestOwnLimits(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			both(t, func(t *testing.T, secure bool) {
-				s := serveTest(t, secure, hello, func(s *HTTPServer) { set(s.Server, 10*briefly) })
-				c, control := s.dial(t), serveTest(t, secure, hello, func(s *HTTPServer) { set(s.Server, 10*briefly) }).dial(t)
+				s := serveTest(t, secure, hello, func(s *HTTPServer) { set(s.Server, 5*briefly) })
+				c, control := s.dial(t), serveTest(t, secure, hello, func(s *HTTPServer) { set(s.Server, 5*briefly) }).dial(t)
 				first := s.dial(t)
 				c.untold(t)
 				control.untold(t)
@@ -168,7 +173,7 @@ func TestOwnLimits(t *testing.T) {
 				if name != "ReadHeaderTimeout" { // that is for requests that have begun
 					control.ended(t)
 				} else {
-					time.Sleep(11 * briefly) // for first
+					time.Sleep(6 * briefly) // for first
 				}
 				c.told(t)
 				first.told(t)

@@ -12,6 +12,7 @@ import (
 // their connection is closed before they send the next request, lose as many requests
 // as Shutdown counts. The control, http.Server.Shutdown, returns nil, and loses more.
 func TestCountsAreLosses(t *testing.T) {
+	t.Parallel()
 	both(t, func(t *testing.T, secure bool) {
 		lose := func(control bool) (lost int64, err error) {
 			s := serveTest(t, secure, hello, func(s *HTTPServer) { s.IdleGrace = 4 * briefly })
@@ -56,6 +57,7 @@ func TestCountsAreLosses(t *testing.T) {
 
 // No time that users cannot set is another than documentation says.
 func TestDefaultTimes(t *testing.T) {
+	t.Parallel()
 	want := httpTimes{
 		idle: 15 * time.Second, fresh: 5 * time.Second, head: 10 * time.Second, linger: 5 * time.Second,
 		last: 600 * time.Millisecond, glance: 50 * time.Millisecond,

@@ -100,10 +100,12 @@ func (d *departure) note(err error, unserved int) {
 // closeEmpty closes a listener that nobody takes over.
 func (g *gate) closeEmpty(ctx context.Context, d *departure) {
 	n := queueEmpty(ctx, g.root)
-	d.note(g.root.Close(), n)
-	if g.Listener == g.root {
-		g.handed.settle()
+	if g.Listener != g.root { // a wrapper can be in Accept, and wait for something else
+		d.note(g.root.Close(), n)
+		return
 	}
+	n, err := g.handed.closeAfter(n, g.root.Close)
+	d.note(err, n)
 }
 
 // queueEmpty waits until the server has accepted what is in a listener's queue, and
@@ -197,8 +199,8 @@ func (h *httpDrain) leave(ctx context.Context, d *departure) {
 		if err != nil {
 			n = queueEmpty(ctx, l)
 		}
-		d.note(l.leave(), n)
+		n, err := l.handed.closeAfter(n, l.leave)
+		d.note(err, n)
 		l.handed.left.Store(true)
-		l.handed.settle()
 	}
 }

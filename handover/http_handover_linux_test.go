@@ -74,6 +74,7 @@ func acceptsAll(t testing.TB, ln *Listener) bool {
 
 // While an answer is under way, new connections go to the successor.
 func TestHandsOver(t *testing.T) {
+	t.Parallel()
 	for name, listen := range map[string]func() (net.Listener, error){
 		"Listen": func() (net.Listener, error) { return Listen("tcp4", "127.0.0.1:0") },
 		"reuse":  func() (net.Listener, error) { return reuse.Port.Listen("tcp4", "127.0.0.1:0") },
@@ -120,6 +121,7 @@ func TestHandsOver(t *testing.T) {
 // Of two ports, one has a successor. With NeedSuccessor, Shutdown changes nothing, on
 // either; without, one is handed over and the other closed.
 func TestTwoPorts(t *testing.T) {
+	t.Parallel()
 	lns := []*Listener{listenOwn(t, "127.0.0.1:0"), listenOwn(t, "127.0.0.1:0")}
 	s := serveTestOn(t, lns[0], false, hello, func(s *HTTPServer) { s.NeedSuccessor = true })
 	second := make(chan error, 1)
@@ -164,6 +166,7 @@ func TestTwoPorts(t *testing.T) {
 // A listener that cannot be handed over is an error with NeedSuccessor, and the server
 // serves on.
 func TestNeedSuccessorUnsupported(t *testing.T) {
+	t.Parallel()
 	s := serveTest(t, false, hello, func(s *HTTPServer) { s.NeedSuccessor = true })
 	c := s.dial(t)
 	c.untold(t)
@@ -176,6 +179,7 @@ func TestNeedSuccessorUnsupported(t *testing.T) {
 // A socket that another process has, too, is stopped and not closed: nothing in its
 // queue is lost, and clients are told. The control is http.Server.Shutdown.
 func TestSharedSocket(t *testing.T) {
+	t.Parallel()
 	for _, control := range []bool{false, true} {
 		first, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
@@ -268,11 +272,12 @@ func (l *sniffer) Accept() (net.Conn, error) {
 // as long as a new one, and counted then. The control are connections that are not the
 // server's: another protocol's, and one that was refused.
 func TestUnserved(t *testing.T) {
+	t.Parallel()
 	serve := func(t *testing.T, set func(*HTTPServer)) *testServer {
 		ln := listenOwn(t, "127.0.0.1:0")
 		l := &sniffer{ln, make(chan net.Conn)}
 		s := serveTestOn(t, l, false, hello, set)
-		for !ln.handed.watched.Load() {
+		for len(s.HTTPServer.served()) == 0 {
 			runtime.Gosched() // until Serve has begun
 		}
 		go l.run()
@@ -295,7 +300,7 @@ func TestUnserved(t *testing.T) {
 		}
 	})
 	t.Run("never", func(t *testing.T) {
-		s := serve(t, func(s *HTTPServer) { s.times.fresh = 20 * briefly })
+		s := serve(t, func(s *HTTPServer) { s.times.fresh = 10 * briefly })
 		for _, first := range []string{"other", "x", ""} {
 			io.WriteString(s.dial(t), first)
 		}

@@ -11,6 +11,7 @@ import (
 // client does what the one before does not, and http.Server.Shutdown in
 // TestIdleControl.
 func TestIdle(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		name   string
 		fresh  bool                          // the client has sent nothing before

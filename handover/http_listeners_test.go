@@ -80,6 +80,7 @@ func listenTest(t testing.TB) net.Listener {
 
 // Through listeners that wrap others, clients are told, and counted.
 func TestWrappedListeners(t *testing.T) {
+	t.Parallel()
 	config := &tls.Config{Certificates: []tls.Certificate{testCertificate()}}
 	for _, test := range []struct {
 		name   string
@@ -123,6 +124,7 @@ func TestWrappedListeners(t *testing.T) {
 
 // A listener that Shutdown could not stop is refused before the server serves.
 func TestOpaqueListener(t *testing.T) {
+	t.Parallel()
 	for name, ln := range map[string]net.Listener{
 		"opaque": opaque{listenTest(t)},
 		"shared": Shared(opaque{listenTest(t)}),
@@ -143,6 +145,7 @@ func TestOpaqueListener(t *testing.T) {
 // A listener that lets in no more connections than are open does not keep Shutdown
 // waiting: the queue's come when clients that are told close.
 func TestLimitListenerFull(t *testing.T) {
+	t.Parallel()
 	s := serveTestOn(t, limitListener{listenTest(t), make(chan struct{}, 1)}, false, hello, nil)
 	c := s.dial(t)
 	c.untold(t)
@@ -163,6 +166,7 @@ func TestLimitListenerFull(t *testing.T) {
 
 // Serve after Shutdown returns at once, as ListenAndServe does.
 func TestServeAfterShutdown(t *testing.T) {
+	t.Parallel()
 	s := serveTest(t, false, hello, nil)
 	s.dial(t).Close()
 	if err := result(t, s.stop(t.Context(), false)); err != nil {
@@ -183,6 +187,7 @@ func TestServeAfterShutdown(t *testing.T) {
 // A handler that was set too late could not tell clients: Shutdown says so, and the
 // server serves on.
 func TestHandlerReplaced(t *testing.T) {
+	t.Parallel()
 	s := serveTest(t, false, hello, nil)
 	c := s.dial(t)
 	c.untold(t)

@@ -12,6 +12,7 @@ import (
 // to end, and so do functions that are registered, while answers are under way. The
 // control is http.Server.Shutdown, which knows no hijacked connections.
 func TestDraining(t *testing.T) {
+	t.Parallel()
 	release := make(chan struct{})
 	var s *testServer
 	s = serveTest(t, false, func(w http.ResponseWriter, r *http.Request) {
@@ -57,6 +58,7 @@ func TestDraining(t *testing.T) {
 
 // Hijacked connections that stay are counted, when IdleGrace is over or ctx ends.
 func TestHijackedStays(t *testing.T) {
+	t.Parallel()
 	for _, ends := range []bool{false, true} {
 		both(t, func(t *testing.T, secure bool) {
 			hijacked := make(chan io.Closer, 3)
@@ -94,6 +96,7 @@ func TestHijackedStays(t *testing.T) {
 
 // A server that hijacks forgets connections that are closed.
 func TestHijackedForgotten(t *testing.T) {
+	t.Parallel()
 	s := serveTest(t, false, func(w http.ResponseWriter, r *http.Request) {
 		if conn, _, err := http.NewResponseController(w).Hijack(); err == nil {
 			conn.Close()
@@ -115,6 +118,7 @@ func TestHijackedForgotten(t *testing.T) {
 // Two Shutdowns return the same, at the same end; one whose context ends before
 // returns its cause.
 func TestTwoShutdowns(t *testing.T) {
+	t.Parallel()
 	handler, entered, release := held(false)
 	s := serveTest(t, false, handler, func(s *HTTPServer) { idleBriefly(s); s.times.linger = briefly })
 	c, silent := s.dial(t), s.dial(t)
@@ -148,6 +152,7 @@ func TestTwoShutdowns(t *testing.T) {
 
 // Close ends a Shutdown, which does not return nil.
 func TestCloseWhileShutdown(t *testing.T) {
+	t.Parallel()
 	s := serveTest(t, false, hello, nil)
 	s.dial(t).untold(t)
 	done := s.stop(t.Context(), false)
@@ -162,6 +167,7 @@ func TestCloseWhileShutdown(t *testing.T) {
 // SetKeepAlivesEnabled(false) tells clients, and closes nothing under their hands. The
 // control is http.Server's.
 func TestKeepAlivesDisabled(t *testing.T) {
+	t.Parallel()
 	for _, control := range []bool{false, true} {
 		s := serveTest(t, false, hello, nil)
 		c := s.dial(t)
@@ -183,6 +189,7 @@ func TestKeepAlivesDisabled(t *testing.T) {
 // Clients that send requests without waiting for answers do not keep Shutdown from
 // its end.
 func TestPipelining(t *testing.T) {
+	t.Parallel()
 	s := serveTest(t, false, hello, nil)
 	clients := []*testClient{s.dial(t), s.dial(t)}
 	for _, c := range clients {
