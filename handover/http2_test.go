@@ -119,50 +119,54 @@ func (c *h2Client) pong() {
 // what crosses it, and that returns nil.
 func TestTwoGoAways(t *testing.T) {
 	t.Parallel()
+	g := subtests{t: t}
+	defer g.Wait()
 	for _, control := range []bool{false, true} {
-		both(t, func(t *testing.T, secure bool) {
-			handler, entered, release := held(false)
-			s := serveTest(t, secure, handler, http2Protocols)
-			c := s.dialHTTP2(t)
-			c.get(1)
-			<-entered
-			done := s.stop(t.Context(), control)
-			last := c.expect(frameGoAway).value
-			c.get(3) // it crosses
-			if control {
+		g.run(fmt.Sprint("control ", control), func(t *testing.T) {
+			both(t, func(t *testing.T, secure bool) {
+				handler, entered, release := held(false)
+				s := serveTest(t, secure, handler, http2Protocols)
+				c := s.dialHTTP2(t)
+				c.get(1)
+				<-entered
+				done := s.stop(t.Context(), control)
+				last := c.expect(frameGoAway).value
+				c.get(3) // it crosses
+				if control {
+					close(release)
+					c.expect(frameHeaders)
+					if f, err := c.next(frameHeaders); last != 1 || err == nil {
+						t.Errorf("control: GOAWAY of %d, then stream %d answers", last, f.stream)
+					}
+					if err := result(t, done); err != nil {
+						t.Errorf("control: %v", err)
+					}
+					return
+				}
+				if last != 1<<31-1 {
+					t.Errorf("the first GOAWAY is of stream %d", last)
+				}
+				c.expect(framePing)
+				<-entered
+				c.pong()
+				if last := c.expect(frameGoAway).value; last != 3 {
+					t.Errorf("the second GOAWAY is of stream %d, want 3", last)
+				}
+				c.get(5)
 				close(release)
-				c.expect(frameHeaders)
-				if f, err := c.next(frameHeaders); last != 1 || err == nil {
-					t.Errorf("control: GOAWAY of %d, then stream %d answers", last, f.stream)
+				for _, stream := range []uint32{1, 3} {
+					if f := c.expect(frameHeaders); f.stream != stream && f.stream != 4-stream {
+						t.Errorf("stream %d answers", f.stream)
+					}
 				}
-				if err := result(t, done); err != nil {
-					t.Errorf("control: %v", err)
-				}
-				return
-			}
-			if last != 1<<31-1 {
-				t.Errorf("the first GOAWAY is of stream %d", last)
-			}
-			c.expect(framePing)
-			<-entered
-			c.pong()
-			if last := c.expect(frameGoAway).value; last != 3 {
-				t.Errorf("the second GOAWAY is of stream %d, want 3", last)
-			}
-			c.get(5)
-			close(release)
-			for _, stream := range []uint32{1, 3} {
-				if f := c.expect(frameHeaders); f.stream != stream && f.stream != 4-stream {
+				if f, err := c.next(frameHeaders); err == nil {
 					t.Errorf("stream %d answers", f.stream)
 				}
-			}
-			if f, err := c.next(frameHeaders); err == nil {
-				t.Errorf("stream %d answers", f.stream)
-			}
-			c.Close()
-			if got := counts(t, result(t, done)); got != (ShutdownError{Crossed: 1}) {
-				t.Errorf("%+v, want the one that crossed", got)
-			}
+				c.Close()
+				if got := counts(t, result(t, done)); got != (ShutdownError{Crossed: 1}) {
+					t.Errorf("%+v, want the one that crossed", got)
+				}
+			})
 		})
 	}
 }

@@ -3,6 +3,7 @@ package handover
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"testing"
@@ -29,42 +30,46 @@ func held(afterHead bool) (handler http.HandlerFunc, entered chan struct{}, rele
 // follows such an answer is lost, if the answer could not say close.
 func TestAnswerUnderWay(t *testing.T) {
 	t.Parallel()
+	g := subtests{t: t}
+	defer g.Wait()
 	for _, afterHead := range []bool{false, true} {
 		for _, control := range []bool{false, true} {
-			both(t, func(t *testing.T, secure bool) {
-				handler, entered, release := held(afterHead)
-				s := serveTest(t, secure, handler, nil)
-				c := s.dial(t)
-				io.WriteString(c, testRequest)
-				<-entered
-				done := s.stop(t.Context(), control)
-				select {
-				case err := <-done:
-					t.Errorf("Shutdown does not wait for an answer: %v", err)
-				default:
-				}
-				close(release)
-				resp, err := c.answer()
-				if err != nil {
-					t.Fatalf("an answer under way: %v", err)
-				}
-				if control {
-					if _, err := c.ask(); err == nil {
-						t.Error("control: the next request is answered")
+			g.run(fmt.Sprintf("after its head %v, control %v", afterHead, control), func(t *testing.T) {
+				both(t, func(t *testing.T, secure bool) {
+					handler, entered, release := held(afterHead)
+					s := serveTest(t, secure, handler, nil)
+					c := s.dial(t)
+					io.WriteString(c, testRequest)
+					<-entered
+					done := s.stop(t.Context(), control)
+					select {
+					case err := <-done:
+						t.Errorf("Shutdown does not wait for an answer: %v", err)
+					default:
 					}
+					close(release)
+					resp, err := c.answer()
+					if err != nil {
+						t.Fatalf("an answer under way: %v", err)
+					}
+					if control {
+						if _, err := c.ask(); err == nil {
+							t.Error("control: the next request is answered")
+						}
+						if err := result(t, done); err != nil {
+							t.Errorf("control: %v", err)
+						}
+						if resp.Close == afterHead {
+							t.Errorf("control: told %v, after its head %v", resp.Close, afterHead)
+						}
+						return
+					}
+					c.told(t)
+					c.Close()
 					if err := result(t, done); err != nil {
-						t.Errorf("control: %v", err)
+						t.Error(err)
 					}
-					if resp.Close == afterHead {
-						t.Errorf("control: told %v, after its head %v", resp.Close, afterHead)
-					}
-					return
-				}
-				c.told(t)
-				c.Close()
-				if err := result(t, done); err != nil {
-					t.Error(err)
-				}
+				})
 			})
 		}
 	}
@@ -157,12 +162,14 @@ func TestContextEnded(t *testing.T) {
 // for its next request.
 func TestOwnLimits(t *testing.T) {
 	t.Parallel()
+	g := subtests{t: t}
+	defer g.Wait()
 	for name, set := range map[string]func(*http.Server, time.Duration){
 		"IdleTimeout":       func(srv *http.Server, d time.Duration) { srv.IdleTimeout = d },
 		"ReadTimeout":       func(srv *http.Server, d time.Duration) { srv.ReadTimeout = d },
 		"ReadHeaderTimeout": func(srv *http.Server, d time.Duration) { srv.ReadHeaderTimeout = d },
 	} {
-		t.Run(name, func(t *testing.T) {
+		g.run(name, func(t *testing.T) {
 			both(t, func(t *testing.T, secure bool) {
 				s := serveTest(t, secure, hello, func(s *HTTPServer) { set(s.Server, 5*briefly) })
 				c, control := s.dial(t), serveTest(t, secure, hello, func(s *HTTPServer) { set(s.Server, 5*briefly) }).dial(t)

@@ -28,6 +28,7 @@ func (s *HTTPServer) steer(ctx context.Context) (*departure, error) {
 		return nil, errors.New("handover: the server's Handler was replaced after Serve had begun: set it before")
 	}
 	var lns []*Listener
+	var shared []*stoppable
 	var leaves []func(context.Context, *departure)
 	var accepted []*handed
 	seen := map[net.Listener]bool{}
@@ -43,10 +44,7 @@ func (s *HTTPServer) steer(ctx context.Context) (*departure, error) {
 				lns = append(lns, root)
 			}
 		case *stoppable:
-			leaves = append(leaves, func(_ context.Context, d *departure) {
-				d.note(root.stop(), 0)
-				root.handed.settle()
-			})
+			shared = append(shared, root)
 		default:
 			if s.NeedSuccessor {
 				return nil, fmt.Errorf("handover of %v: a %T: %w", root.Addr(), root, errors.ErrUnsupported)
@@ -63,6 +61,13 @@ func (s *HTTPServer) steer(ctx context.Context) (*departure, error) {
 	}
 	for _, drain := range drains {
 		leaves = append(leaves, drain.leave)
+	}
+	for _, root := range shared {
+		err := root.stop()
+		leaves = append(leaves, func(_ context.Context, d *departure) {
+			d.note(err, 0)
+			root.handed.settle()
+		})
 	}
 	d := s.depart(ctx, leaves)
 	d.accepted = accepted

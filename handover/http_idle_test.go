@@ -12,6 +12,8 @@ import (
 // TestIdleControl.
 func TestIdle(t *testing.T) {
 	t.Parallel()
+	g := subtests{t: t}
+	defer g.Wait()
 	for _, test := range []struct {
 		name   string
 		fresh  bool                          // the client has sent nothing before
@@ -83,7 +85,7 @@ func TestIdle(t *testing.T) {
 			want: ShutdownError{Partial: 1},
 		},
 	} {
-		t.Run(test.name, func(t *testing.T) {
+		g.run(test.name, func(t *testing.T) {
 			both(t, func(t *testing.T, secure bool) {
 				if runtime.GOOS != "linux" && (test.name == "asks in time and ends late") {
 					t.Skip("the kernel does not tell how much it has received")

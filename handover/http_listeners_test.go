@@ -81,6 +81,8 @@ func listenTest(t testing.TB) net.Listener {
 // Through listeners that wrap others, clients are told, and counted.
 func TestWrappedListeners(t *testing.T) {
 	t.Parallel()
+	g := subtests{t: t}
+	defer g.Wait()
 	config := &tls.Config{Certificates: []tls.Certificate{testCertificate()}}
 	for _, test := range []struct {
 		name   string
@@ -97,8 +99,7 @@ func TestWrappedListeners(t *testing.T) {
 		{"shared", func(ln net.Listener) net.Listener { return Shared(unwrapper{ln}) }, false},
 		{"wrapped shared", func(ln net.Listener) net.Listener { return tls.NewListener(Shared(ln), config) }, true},
 	} {
-		t.Run(test.name, func(t *testing.T) {
-			t.Parallel()
+		g.run(test.name, func(t *testing.T) {
 			s := serveTestOn(t, test.wrap(listenTest(t)), false, hello, func(s *HTTPServer) { s.IdleGrace = 5 * briefly })
 			s.secure = test.secure
 			c, late, silent := s.dial(t), s.dial(t), s.dial(t)

@@ -3,6 +3,7 @@ package handover
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"testing"
@@ -59,37 +60,41 @@ func TestDraining(t *testing.T) {
 // Hijacked connections that stay are counted, when IdleGrace is over or ctx ends.
 func TestHijackedStays(t *testing.T) {
 	t.Parallel()
+	g := subtests{t: t}
+	defer g.Wait()
 	for _, ends := range []bool{false, true} {
-		both(t, func(t *testing.T, secure bool) {
-			hijacked := make(chan io.Closer, 3)
-			s := serveTest(t, secure, func(w http.ResponseWriter, r *http.Request) {
-				conn, _, err := http.NewResponseController(w).Hijack()
-				if err != nil {
-					t.Error(err)
-					return
+		g.run(fmt.Sprint("context ends ", ends), func(t *testing.T) {
+			both(t, func(t *testing.T, secure bool) {
+				hijacked := make(chan io.Closer, 3)
+				s := serveTest(t, secure, func(w http.ResponseWriter, r *http.Request) {
+					conn, _, err := http.NewResponseController(w).Hijack()
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					hijacked <- conn
+				}, func(s *HTTPServer) {
+					if !ends {
+						s.IdleGrace = briefly
+					}
+				})
+				for i := range 3 {
+					io.WriteString(s.dial(t), testRequest)
+					if c := <-hijacked; i == 0 {
+						c.Close() // before Shutdown: nobody counts it
+					}
 				}
-				hijacked <- conn
-			}, func(s *HTTPServer) {
-				if !ends {
-					s.IdleGrace = briefly
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				done := s.stop(ctx, false)
+				if ends {
+					cancel()
+				}
+				err := result(t, done)
+				if got := counts(t, err); got != (ShutdownError{Hijacked: 2}) || errors.Is(err, context.Canceled) != ends {
+					t.Errorf("%v", err)
 				}
 			})
-			for i := range 3 {
-				io.WriteString(s.dial(t), testRequest)
-				if c := <-hijacked; i == 0 {
-					c.Close() // before Shutdown: nobody counts it
-				}
-			}
-			ctx, cancel := context.WithCancel(t.Context())
-			defer cancel()
-			done := s.stop(ctx, false)
-			if ends {
-				cancel()
-			}
-			err := result(t, done)
-			if got := counts(t, err); got != (ShutdownError{Hijacked: 2}) || errors.Is(err, context.Canceled) != ends {
-				t.Errorf("%v", err)
-			}
 		})
 	}
 }
