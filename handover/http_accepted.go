@@ -44,13 +44,17 @@ func (h *handed) settle() {
 	defer h.accepting.Unlock()
 }
 
-// closeAfter calls close, of a listener with n connections in its queue, and returns
-// how many of them were not accepted.
-func (h *handed) closeAfter(n int, close func() error) (lost int, err error) {
-	before := h.count.Load()
+// close calls close, and returns how many connections were left in the queue of ln
+// then.
+func (h *handed) close(ln net.Listener, close func() error) (left int, err error) {
+	before := int64(-1)
+	for before != h.count.Load() { // Accept took one meanwhile
+		before = h.count.Load()
+		left = queueLength(ln)
+	}
 	err = close()
 	h.settle()
-	return max(n-int(h.count.Load()-before), 0), err
+	return max(left-int(h.count.Load()-before), 0), err
 }
 
 // openConns is a set of connections that others close.

@@ -171,8 +171,8 @@ func TestOwnLimits(t *testing.T) {
 	} {
 		g.run(name, func(t *testing.T) {
 			both(t, func(t *testing.T, secure bool) {
-				s := serveTest(t, secure, hello, func(s *HTTPServer) { set(s.Server, 5*briefly) })
-				c, control := s.dial(t), serveTest(t, secure, hello, func(s *HTTPServer) { set(s.Server, 5*briefly) }).dial(t)
+				s := serveTest(t, secure, hello, func(s *HTTPServer) { set(s.Server, 20*briefly) })
+				c, control := s.dial(t), serveTest(t, secure, hello, func(s *HTTPServer) { set(s.Server, 20*briefly) }).dial(t)
 				first := s.dial(t)
 				c.untold(t)
 				control.untold(t)
@@ -180,7 +180,7 @@ func TestOwnLimits(t *testing.T) {
 				if name != "ReadHeaderTimeout" { // that is for requests that have begun
 					control.ended(t)
 				} else {
-					time.Sleep(6 * briefly) // for first
+					time.Sleep(21 * briefly) // for first
 				}
 				c.told(t)
 				first.told(t)

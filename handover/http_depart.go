@@ -104,34 +104,34 @@ func (d *departure) note(err error, unserved int) {
 
 // closeEmpty closes a listener that nobody takes over.
 func (g *gate) closeEmpty(ctx context.Context, d *departure) {
-	n := queueEmpty(ctx, g.root)
-	if g.Listener != g.root { // a wrapper can be in Accept, and wait for something else
-		d.note(g.root.Close(), n)
+	queueEmpty(ctx, g.root)
+	if g.Listener == g.root {
+		left, err := g.handed.close(g.root, g.root.Close)
+		d.note(err, left)
 		return
 	}
-	n, err := g.handed.closeAfter(n, g.root.Close)
-	d.note(err, n)
+	// A wrapper can be in Accept, and wait for something else.
+	left := queueLength(g.root)
+	d.note(g.root.Close(), left)
 }
 
-// queueEmpty waits until the server has accepted what is in a listener's queue, and
-// returns how much it has not.
-func queueEmpty(ctx context.Context, ln net.Listener) int {
-	conn, ok := ln.(syscall.Conn)
-	if !ok {
-		return 0
-	}
+// queueEmpty waits until the server has accepted what is in a listener's queue.
+func queueEmpty(ctx context.Context, ln net.Listener) {
 	// The kernel tells nobody when a queue is empty.
-	for delay := time.Millisecond; ; delay = min(2*delay, 50*time.Millisecond) {
-		n := queued(conn)
-		if n == 0 {
-			return 0
-		}
+	for delay := time.Millisecond; queueLength(ln) > 0; delay = min(2*delay, 50*time.Millisecond) {
 		select {
 		case <-ctx.Done():
-			return n
+			return
 		case <-time.After(delay):
 		}
 	}
+}
+
+func queueLength(ln net.Listener) int {
+	if conn, ok := ln.(syscall.Conn); ok {
+		return queued(conn)
+	}
+	return 0
 }
 
 // An httpDrain is a Drain of listeners that has steered, or failed.
@@ -200,12 +200,11 @@ func (h *httpDrain) leave(ctx context.Context, d *departure) {
 		d.note(err, 0)
 	}
 	for _, l := range h.lns {
-		n := 0
 		if err != nil {
-			n = queueEmpty(ctx, l)
+			queueEmpty(ctx, l)
 		}
-		n, err := l.handed.closeAfter(n, l.leave)
-		d.note(err, n)
+		left, err := l.handed.close(l, l.leave)
+		d.note(err, left)
 		l.handed.left.Store(true)
 	}
 }

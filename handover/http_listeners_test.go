@@ -100,7 +100,7 @@ func TestWrappedListeners(t *testing.T) {
 		{"wrapped shared", func(ln net.Listener) net.Listener { return tls.NewListener(Shared(ln), config) }, true},
 	} {
 		g.run(test.name, func(t *testing.T) {
-			s := serveTestOn(t, test.wrap(listenTest(t)), false, hello, func(s *HTTPServer) { s.IdleGrace = 5 * briefly })
+			s := serveTestOn(t, test.wrap(listenTest(t)), false, hello, func(s *HTTPServer) { s.IdleGrace = 20 * briefly })
 			s.secure = test.secure
 			c, late, silent := s.dial(t), s.dial(t), s.dial(t)
 			for _, c := range []*testClient{c, late, silent} {

@@ -116,6 +116,21 @@ func (s *testServer) watched(t testing.TB, n int) {
 	}
 }
 
+// has returns when the server has n connections.
+func (s *testServer) has(t testing.TB, n int) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); ; runtime.Gosched() {
+		open := 0
+		s.conns.Range(func(any, any) bool { open++; return true })
+		if open == n {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%d connections are open, want %d", open, n)
+		}
+	}
+}
+
 // result waits for a Shutdown's error.
 func result(t testing.TB, done <-chan error) error {
 	t.Helper()
