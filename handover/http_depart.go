@@ -3,7 +3,6 @@ package handover
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"sync"
 	"syscall"
@@ -47,7 +46,7 @@ func (s *HTTPServer) steer(ctx context.Context) (*departure, error) {
 			shared = append(shared, root)
 		default:
 			if s.NeedSuccessor {
-				return nil, fmt.Errorf("handover of %v: a %T: %w", root.Addr(), root, errors.ErrUnsupported)
+				return nil, g.adopted
 			}
 			leaves = append(leaves, g.closeEmpty)
 		}
