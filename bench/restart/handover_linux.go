@@ -4,13 +4,12 @@ import (
 	"context"
 	"net"
 	"net/http"
-	"time"
 
 	"example.com/reuse/handover"
 )
 
 // handOver makes w that of package handover.
-func (w *way) handOver(idleGrace time.Duration) {
+func (w *way) handOver() {
 	w.listen = func(network, address string) (net.Listener, error) { return handover.Listen(network, address) }
 	w.listenPacket = func(network, address string) (net.PacketConn, error) {
 		return handover.ListenPacket(network, address)
@@ -20,6 +19,6 @@ func (w *way) handOver(idleGrace time.Duration) {
 	}
 	w.beforeAll = drainAll
 	w.web = func(srv *http.Server, _ net.Listener) webServer {
-		return &handover.HTTPServer{Server: srv, IdleGrace: idleGrace, NeedSuccessor: true}
+		return &handover.HTTPServer{Server: srv}
 	}
 }

@@ -111,6 +111,8 @@ type result struct {
 	Refusals int             // a drain that said no; it was tried again
 	Undone   int             // restarts given up: the old process went on
 	Drains   []time.Duration // from the signal until closing lost nothing
+	Leaves   []restart
+	Stray    int // lost by servers that had not begun to leave
 	Longest  time.Duration
 	Seconds  float64
 	Errors   []string
