@@ -70,6 +70,7 @@ func loads() []scenario {
 	at(20*ms, "tls", "TLS, every 300ms", 48, 300*ms, 20, habits{TLS: true}).Short = true
 	at(100*ms, "tls-1s", "TLS, every 1 s, round trip 100ms", 64, time.Second, 10, habits{TLS: true})
 	deadline("tls-ctx-1s", "TLS, ctx ends after 1 s", time.Second, time.Second, habits{TLS: true})
+	// Net/http's client waits for a second before it repeats a request once more.
 	for _, secure := range []bool{true, false} {
 		name, about := "h2c", "HTTP/2 without TLS"
 		if secure {
@@ -81,9 +82,10 @@ func loads() []scenario {
 				name, about = name+"-once", about+", bodies that can't be sent again"
 			}
 			h := habits{Client: http2Client, TLS: secure, Replayable: replayable}
-			at(20*ms, name, about, 64, 200*ms, 20, h).Short = secure && !replayable
+			s := at(20*ms, name, about, 64, 200*ms, 20, h)
+			s.Delays, s.Short = false, secure && !replayable
 			if !replayable {
-				at(100*ms, name+"-busy", about+", without pause", 64, 0, 20, h)
+				at(100*ms, name+"-busy", about+", without pause", 64, 0, 20, h).Delays = false
 			}
 		}
 	}

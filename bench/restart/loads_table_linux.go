@@ -55,15 +55,15 @@ and "+ up to" how many clients may lose their next request. *off* is the sum ove
 restarts of how far the two are apart. *nil* is how many times Shutdown returned nil, and
 *false nil* how many of these lost something. *repeat* is what clients have to repeat by
 protocol, and nil says nothing of: requests pipelined behind an answer that said close. *slow*
-answers took more than 0.9 s longer than they should. The last three columns are those of
-http.Server.Shutdown, which counts nothing.
+answers took more than 0.9 s longer than they should. *longest* is the longest
+Shutdown. The control is http.Server.Shutdown, which counts nothing.
 `
 
 // loadsTable has a row for each load.
 func loadsTable(results []result) string {
 	rows := [][]string{{
 		"clients", "restarts", "ok", "lost", "counted", "off", "nil", "false nil", "repeat", "slow", "longest",
-		"*ok*", "*lost*", "*false nil*",
+		"control: lost", "control: false nil",
 	}}
 	var total, control sum
 	row := func(name string, t, c sum) {
@@ -74,7 +74,7 @@ func loadsTable(results []result) string {
 		rows = append(rows, []string{
 			name, fmt.Sprint(t.restarts), fmt.Sprint(t.ok), fmt.Sprint(t.lost), counted, fmt.Sprint(t.off), fmt.Sprint(t.nils),
 			fmt.Sprint(t.falseNils), fmt.Sprint(t.excepted), fmt.Sprint(t.delayed), t.longest.Round(100 * time.Millisecond).String(),
-			fmt.Sprint(c.ok), fmt.Sprint(c.lost), fmt.Sprintf("%d of %d", c.falseNils, c.nils),
+			fmt.Sprintf("%d of %d", c.lost, c.lost+c.ok), fmt.Sprintf("%d of %d nil", c.falseNils, c.nils),
 		})
 	}
 	for _, s := range loads() {
@@ -84,6 +84,9 @@ func loadsTable(results []result) string {
 		ours, _ := find(results, s.Name, "handover")
 		theirs, _ := find(results, s.Name, "close")
 		t, c := sumOf(ours), sumOf(theirs)
+		if !s.Delays {
+			t.delayed = 0
+		}
 		total.add(t)
 		control.add(c)
 		row(s.Name+": "+s.About, t, c)
