@@ -34,7 +34,11 @@ func (w *way) application(s scenario) (application, error) {
 		go a.run()
 		return a, nil
 	}
-	ln, err := w.listen(s.Network, s.Address)
+	listen := w.listen
+	if s.Habits != nil && s.Habits.Activated {
+		listen = inherited
+	}
+	ln, err := listen(s.Network, s.Address)
 	if err != nil {
 		return nil, err
 	}

@@ -70,7 +70,7 @@ func (t *trial) run() (result, error) {
 			return result{}, err
 		}
 	}
-	if t.fleet, err = newFleet(servers, serverConfig{Strategy: t.Strategy, Scenario: s}); err != nil {
+	if t.fleet, err = newFleet(servers, serverConfig{Strategy: t.Strategy, Scenario: s, First: true}); err != nil {
 		return result{}, err
 	}
 
@@ -81,6 +81,7 @@ func (t *trial) run() (result, error) {
 			return result{}, err
 		}
 	}
+	t.fleet.config.First = false
 	began := time.Now()
 	if t.load, err = startLoad(s, t.Seed); err != nil {
 		return result{}, err
@@ -155,6 +156,7 @@ func (t *trial) replace(w **server) error {
 		}
 	default:
 		if h := t.Scenario.Habits; h != nil && h.GiveUp {
+			t.load.losses.leave(old.process.Pid) // what this one loses is a restart's
 			if err := t.fleet.giveUp(); err != nil {
 				return err
 			}

@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"os"
 	"strconv"
-	"strings"
 	"time"
 )
 
@@ -31,7 +30,7 @@ const answerTime = time.Minute
 func (k *kept) ask() error {
 	k.idle()
 	began := time.Now()
-	keep, err := k.batch(max(k.habits.Batch, 1))
+	keep, err := k.post()
 	k.load.count(err, time.Since(began)-k.habits.Answer-k.habits.Head)
 	if err != nil || !keep || k.habits.Client == closeClient {
 		k.close()
@@ -57,8 +56,7 @@ func (k *kept) idle() {
 	}
 }
 
-// batch sends n requests at once, and reads the answers.
-func (k *kept) batch(n int) (keep bool, err error) {
+func (k *kept) post() (keep bool, err error) {
 	kind := lostRequest
 	if k.pid == 0 {
 		kind = lostFirst
@@ -69,43 +67,17 @@ func (k *kept) batch(n int) (keep bool, err error) {
 		}
 	}
 	k.conn.SetDeadline(time.Now().Add(answerTime))
-	if failed, err := k.send(n); err != nil {
-		k.pipelined(n - 1)
-		if failed == lostHead {
-			kind = lostHead
-		}
+	request := k.request()
+	if request, err = k.sendParts(request); err != nil {
+		return false, k.lost(lostHead, err)
+	}
+	if _, err := io.WriteString(k.conn, request); err != nil {
 		return false, k.lost(kind, err)
 	}
-	for i := range n {
-		if _, err := k.in.Peek(1); err != nil {
-			k.pipelined(n - i - 1)
-			return false, k.lost(kind, err)
-		}
-		keep, err := k.receive()
-		if err != nil {
-			k.pipelined(n - i - 1)
-			return false, k.lost(lostAnswer, err)
-		}
-		if i < n-1 {
-			k.load.count(nil, 0)
-		}
-		if !keep {
-			k.pipelined(n - i - 1)
-			return false, nil
-		}
-		kind = lostRequest
-	}
-	return true, nil
+	return k.receive(kind)
 }
 
 func (k *kept) lost(kind loss, err error) error { return &lostError{kind, k.pid, err} }
-
-// pipelined counts requests behind one that was lost, or whose answer said close.
-func (k *kept) pipelined(n int) {
-	for range n {
-		k.load.losses.add(lostPipelined, k.pid)
-	}
-}
 
 func (k *kept) connect() error {
 	conn, err := dial("tcp", k.dial)
@@ -132,31 +104,39 @@ func (k *kept) connect() error {
 // headParts is how many parts a head is sent in that takes a while.
 const headParts = 5
 
-// send sends n requests, and says what failed.
-func (k *kept) send(n int) (failed loss, err error) {
+// sendParts sends all but the last part of a request, if that takes a while, and
+// returns the rest.
+func (k *kept) sendParts(request string) (rest string, err error) {
+	if k.habits.Head == 0 {
+		return request, nil
+	}
+	size := len(request) / headParts
+	for range headParts - 1 {
+		if _, err := io.WriteString(k.conn, request[:size]); err != nil {
+			return "", err
+		}
+		request = request[size:]
+		time.Sleep(k.habits.Head / (headParts - 1))
+	}
+	return request, nil
+}
+
+func (k *kept) request() string {
 	connection := ""
 	if k.habits.Client == closeClient {
 		connection = "Connection: close\r\n"
 	}
-	request := fmt.Sprintf("POST / HTTP/1.1\r\nHost: server\r\n%sContent-Length: %d\r\n\r\n%s", connection, len(question), question)
-	if k.habits.Head > 0 {
-		size := len(request) / headParts
-		for range headParts - 1 {
-			if _, err := io.WriteString(k.conn, request[:size]); err != nil {
-				return lostHead, err
-			}
-			request = request[size:]
-			time.Sleep(k.habits.Head / (headParts - 1))
-		}
-	}
-	_, err = io.WriteString(k.conn, strings.Repeat(request, n))
-	return lostRequest, err
+	return fmt.Sprintf("POST / HTTP/1.1\r\nHost: server\r\n%sContent-Length: %d\r\n\r\n%s", connection, len(question), question)
 }
 
-func (k *kept) receive() (keep bool, err error) {
+// receive reads an answer. If none comes, what is lost is of this kind.
+func (k *kept) receive(kind loss) (keep bool, err error) {
+	if _, err := k.in.Peek(1); err != nil {
+		return false, k.lost(kind, err)
+	}
 	response, err := http.ReadResponse(k.in, nil)
 	if err != nil {
-		return false, err
+		return false, k.lost(lostAnswer, err)
 	}
 	defer response.Body.Close()
 	k.pid, _ = strconv.Atoi(response.Header.Get(pidHeader))
@@ -164,7 +144,10 @@ func (k *kept) receive() (keep bool, err error) {
 	if err == nil && (response.StatusCode != http.StatusOK || string(body) != answer) {
 		err = fmt.Errorf("another answer: %s: %s", response.Status, body)
 	}
-	return !response.Close, err
+	if err != nil {
+		return false, k.lost(lostAnswer, err)
+	}
+	return !response.Close, nil
 }
 
 func (k *kept) close() {

@@ -27,6 +27,7 @@ type fleet struct {
 	out    *os.File // the servers' standard output
 	in     *os.File // and input
 	hold   *os.File
+	socket *os.File // nil, or what the servers inherit
 
 	mu      sync.Mutex
 	servers map[int]*server
@@ -62,7 +63,10 @@ func newFleet(s *space, c serverConfig) (*fleet, error) {
 	}
 	f.out, f.in, f.hold = out, in, hold
 	go f.listen(lines)
-	return f, nil
+	if h := c.Scenario.Habits; h != nil && h.Activated {
+		f.socket, err = openInherited(s, c.Scenario)
+	}
+	return f, err
 }
 
 // listen hands what servers print to who waits for it.
@@ -131,11 +135,15 @@ func (f *fleet) run(c serverConfig) (*server, error) {
 			env = append(env, v)
 		}
 	}
+	files := []*os.File{f.in, f.out, os.Stderr}
+	if f.socket != nil {
+		files = append(files, f.socket)
+	}
 	var process *os.Process
 	err = f.space.do(func() (err error) {
 		// By this name another user can run it, wherever it is.
 		process, err = os.StartProcess("/proc/self/exe", []string{"/proc/self/exe"}, &os.ProcAttr{
-			Dir: "/", Env: env, Files: []*os.File{f.in, f.out, os.Stderr},
+			Dir: "/", Env: env, Files: files,
 			Sys: &syscall.SysProcAttr{
 				Pdeathsig:  syscall.SIGKILL,
 				Credential: &syscall.Credential{Uid: user, Gid: user},

@@ -13,7 +13,6 @@ type habits struct {
 	Python bool          // the clients are those of Python's http.client
 	Head   time.Duration // the head of a request takes that, in parts
 	Answer time.Duration // an answer takes that, and has begun
-	Batch  int           // requests that are sent at once
 
 	TLS        bool
 	Replayable bool // HTTP/2: the client can send a body again
@@ -22,20 +21,23 @@ type habits struct {
 	KeepAlive bool   // the handler sets Connection: keep-alive
 	Deaf      bool   // WebSockets do not end when the server drains
 
-	Deadline time.Duration // of Shutdown's context; 0: a minute
-	HalfOpen bool          // a handshake a second that does not end
-	Late     time.Duration // a successor accepts that much later than it listens
-	GiveUp   bool          // a process listens, and ends without accepting, before each successor
+	IdleTimeout time.Duration // of the http.Server
+	Deadline    time.Duration // of Shutdown's context; 0: a minute
+	HalfOpen    bool          // a handshake a second that does not end
+	Late        time.Duration // a successor accepts that much later than it opens its socket
+	Activated   bool          // the socket is one that all servers inherit, as from systemd
+	GiveUp      bool          // a process listens, and ends without accepting, before each successor
 }
 
 // A clientKind is what a client speaks.
 type clientKind string
 
 const (
-	keptClient   clientKind = "kept"  // HTTP/1.1, a connection for all requests
-	closeClient  clientKind = "close" // HTTP/1.1, a connection for each
-	http2Client  clientKind = "http2" // HTTP/2, of net/http
-	socketClient clientKind = "websocket"
+	keptClient     clientKind = "kept"     // HTTP/1.1, a connection for all requests
+	closeClient    clientKind = "close"    // HTTP/1.1, a connection for each
+	pipelineClient clientKind = "pipeline" // HTTP/1.1, a connection that is never idle
+	http2Client    clientKind = "http2"    // HTTP/2, of net/http
+	socketClient   clientKind = "websocket"
 )
 
 // A look is when a client looks whether the server has closed its connection.

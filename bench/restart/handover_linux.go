@@ -18,6 +18,7 @@ func (w *way) handOver() {
 		return socket.(interface{ Drain(context.Context) error }).Drain(ctx)
 	}
 	w.beforeAll = drainAll
+	w.shared = handover.Shared
 	w.web = func(srv *http.Server, _ net.Listener) webServer {
 		return &handover.HTTPServer{Server: srv}
 	}

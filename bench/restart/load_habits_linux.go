@@ -31,6 +31,9 @@ func (l *load) startHabits(s scenario, seed uint64) error {
 			}
 			x := &streams{c, h, connection}
 			ask, end = x.ask, x.close
+		case pipelineClient:
+			x := &pipeline{kept: kept{client: c, habits: h}}
+			ask, end = x.ask, x.close
 		case socketClient:
 			x := &socket{client: c}
 			ask, end = x.ask, x.close

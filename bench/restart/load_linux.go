@@ -67,6 +67,7 @@ func (l *load) count(err error, took time.Duration) {
 	if errors.As(err, &lost) {
 		l.losses.add(lost.kind, lost.pid)
 		if lost.kind.excepted() {
+			l.counter.except(err)
 			return
 		}
 	}

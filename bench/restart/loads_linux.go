@@ -56,7 +56,8 @@ func loads() []scenario {
 	at(20*ms, "answer-7s", "answers take 7 s and have begun", 64, 300*ms, 6, habits{Answer: 7 * time.Second})
 	at(20*ms, "half-open", "a handshake a second that does not end", 64, 300*ms, 5, habits{HalfOpen: true})
 	at(20*ms, "keep-alive-set", "the handler sets Connection: keep-alive", 64, 300*ms, 20, habits{KeepAlive: true})
-	at(20*ms, "pipeline", "3 requests at once", 64, 300*ms, 20, habits{Batch: 3})
+	at(20*ms, "pipeline", "3 requests under way on each connection, always", 16, 20*ms, 20, habits{Client: pipelineClient})
+	at(100*ms, "idle-timeout", "IdleTimeout 3 s, a POST every 2 s, never look", 64, 2*time.Second, 10, habits{IdleTimeout: 3 * time.Second, Look: lookNever})
 
 	deadline := func(name, about string, limit, pause time.Duration, h habits) *scenario {
 		h.Deadline = limit
@@ -94,6 +95,8 @@ func loads() []scenario {
 	at(0, "limit", "netutil.LimitListener, full", 64, 300*ms, 20, habits{Wrap: wrapLimit})
 	at(20*ms, "proxy", "go-proxyproto", 64, 300*ms, 20, habits{Wrap: wrapProxy})
 	at(0, "filter", "a filter that refuses some", 64, 300*ms, 20, habits{Wrap: wrapFilter})
+	at(0, "activated", "a socket of systemd's, marked by Shared, a connection per request", 64, 50*ms, 20, habits{Client: closeClient, Activated: true})
+	at(20*ms, "activated-kept", "the same, connections kept", 64, 300*ms, 10, habits{Activated: true})
 	at(0, "late", "a successor accepts 2 s later, a connection per request", 64, 50*ms, 5, habits{Client: closeClient, Late: 2 * time.Second})
 	at(0, "give-up", "one that listens and ends comes before", 64, 50*ms, 10, habits{Client: closeClient, GiveUp: true})
 	return all

@@ -103,7 +103,7 @@ func TestLoadsTable(t *testing.T) {
 	got = strings.Join(strings.Fields(got), " ")
 	for _, want := range []string{
 		"| tls: TLS, every 300ms | 2 | 100 | 4 | 2 + up to 3 | 0 | 1 | 0 | 0 | 0 | 2s | 7 of 97 | 1 of 2 nil |",
-		"| pipeline: 3 requests at once | 1 | 50 | 1 | 0 | 1 | 1 | 0 | 5 | 0 | 1s | 0 of 0 | 0 of 0 nil |",
+		"| pipeline: 3 requests under way on each connection, always | 1 | 50 | 1 | 0 | 1 | 1 | 0 | 5 | 0 | 1s | 0 of 0 | 0 of 0 nil |",
 		"| all | 3 | 150 | 5 | 2 + up to 3 | 1 | 2 | 0 | 5 | 0 | 2s | 7 of 97 | 1 of 2 nil |",
 	} {
 		if !strings.Contains(got, want) {

@@ -79,6 +79,18 @@ func (c *counter) count(err error, took time.Duration) {
 	default:
 		c.tally.Other++
 	}
+	c.note(err)
+}
+
+// except notes an outcome that is not counted.
+func (c *counter) except(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.note(err)
+}
+
+// note keeps the text of an error, if it is one of the first few. The caller has mu.
+func (c *counter) note(err error) {
 	// Without the addresses, of which each connection has its own.
 	text := err.Error()
 	var op *net.OpError

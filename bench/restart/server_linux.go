@@ -18,6 +18,7 @@ import (
 type serverConfig struct {
 	Strategy string
 	Scenario scenario
+	First    bool // it has no predecessor
 	GiveUp   bool // it listens, and ends
 }
 
@@ -73,6 +74,9 @@ func serve(c serverConfig) error {
 	}
 	if c.GiveUp {
 		return w.giveUp(c.Scenario)
+	}
+	if h := c.Scenario.Habits; h != nil && c.First {
+		h.Late = 0
 	}
 	a, err := w.application(c.Scenario)
 	if err != nil {

@@ -29,7 +29,10 @@ func newService(w *way, ln net.Listener, s scenario) (*service, error) {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/", a.answer)
 	mux.HandleFunc(socketPath, a.socket)
-	srv := &http.Server{Handler: mux, ErrorLog: log.New(io.Discard, "", 0)} // a client that goes away is no news
+	srv := &http.Server{
+		Handler: mux, IdleTimeout: a.habits.IdleTimeout,
+		ErrorLog: log.New(io.Discard, "", 0), // a client that goes away is no news
+	}
 	if a.habits.Client == http2Client {
 		srv.Protocols = new(http.Protocols)
 		srv.Protocols.SetUnencryptedHTTP2(!a.habits.TLS)
@@ -43,6 +46,9 @@ func newService(w *way, ln net.Listener, s scenario) (*service, error) {
 		srv.TLSConfig = &tls.Config{Certificates: []tls.Certificate{cert}}
 	}
 	a.srv = w.web(srv, ln)
+	if a.habits.Activated {
+		ln = w.shared(ln)
+	}
 	wrapped, err := wrap(a.habits.Wrap, ln, s.Clients)
 	if err != nil {
 		return nil, err

@@ -24,6 +24,8 @@ type way struct {
 	before func(ctx context.Context, socket any) error
 	// beforeAll is before for all sockets of a shard.
 	beforeAll func(ctx context.Context, sockets []any) error
+	// shared marks a listener whose socket others have, too.
+	shared func(net.Listener) net.Listener
 	// web returns an HTTP server for a listener.
 	web func(srv *http.Server, ln net.Listener) webServer
 }
@@ -69,6 +71,7 @@ func newWay(c serverConfig) (*way, error) {
 		ready:        func() error { return nil },
 		before:       func(context.Context, any) error { return nil },
 		beforeAll:    func(context.Context, []any) error { return nil },
+		shared:       func(ln net.Listener) net.Listener { return ln },
 	}
 	w.web = func(srv *http.Server, ln net.Listener) webServer { return newPlainServer(srv, ln, w.before) }
 	switch c.Strategy {
