@@ -44,6 +44,8 @@ func listen(network, address string) (tcp *net.TCPListener, m *member, bound boo
 	}
 	if !bound {
 		m.joined(context.Background())
+	} else if m.err == nil {
+		m.announced, _ = m.Announce() // without, a Drain does not wait for it
 	}
 	return tcp, m, bound, nil
 }

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -26,6 +27,8 @@ type Listener struct {
 	startErr error
 	bound    bool // it does not listen before
 
+	stopped  atomic.Bool // by leave
+	socket   sync.Once   // is closed
 	closing  sync.Once
 	closeErr error
 	closed   chan struct{}
@@ -118,7 +121,7 @@ func (l *Listener) Accept() (net.Conn, error) {
 	if err == nil {
 		return c, nil
 	}
-	if l.m.hasLeft() {
+	if l.stopped.Load() || l.m.hasLeft() {
 		// The socket does not listen any more. An accept loop that ended would pass
 		// for a failure.
 		err = l.deadline.wait(l.closed, err)
@@ -162,10 +165,23 @@ func (l *Listener) Close() error {
 	l.closing.Do(func() {
 		err := l.leave()
 		close(l.closed)
-		l.closeErr = errors.Join(err, l.ln.Close())
+		l.closeErr = errors.Join(err, l.closeSocket())
 	})
 	return l.closeErr
 }
 
-// leave takes a drained listener out of its group. Accept waits until Close.
-func (l *Listener) leave() error { return l.m.leave() }
+// leave stops listening: out of the group, if the listener was drained, or by closing
+// the socket. Accept waits until Close.
+func (l *Listener) leave() error {
+	l.stopped.Store(true)
+	err := l.m.leave()
+	if !l.m.hasLeft() {
+		err = errors.Join(err, l.closeSocket())
+	}
+	return err
+}
+
+func (l *Listener) closeSocket() (err error) {
+	l.socket.Do(func() { err = l.ln.Close() })
+	return err
+}

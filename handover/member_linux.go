@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"net"
+	"os"
 	"sync/atomic"
 	"syscall"
 
@@ -22,6 +23,8 @@ type member struct {
 
 	closing context.Context // ends when Close begins
 	close   context.CancelFunc
+
+	announced *os.File // until it listens; nil if it always did
 
 	order uint64              // random; several are taken in this order
 	turn  chan struct{}       // holds a value while somebody works on it
@@ -144,6 +147,7 @@ func (m *member) listen() error {
 	if err := group.Listen(m.conn); err != nil {
 		return err
 	}
+	m.announced.Close()
 	select {
 	case m.turn <- struct{}{}:
 		defer m.give()
@@ -158,6 +162,7 @@ func (m *member) listen() error {
 // leave takes a socket that was drained out of its group, before it is closed.
 func (m *member) leave() error {
 	m.close()
+	m.announced.Close()
 	m.turn <- struct{}{}
 	defer m.give()
 	if s := m.set.Load(); s != nil {

@@ -9,6 +9,7 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"time"
 
 	"example.com/reuse/internal/group"
 	"example.com/reuse/internal/sockdiag"
@@ -183,7 +184,7 @@ func (s *set) resume() (err error) {
 // asked also if ctx has ended, so that the error tells what was left.
 func (s *set) run(ctx context.Context, steered func()) error {
 	now := context.WithoutCancel(ctx)
-	if err := s.look(now); err != nil {
+	if err := s.await(ctx); err != nil {
 		return err
 	}
 	if err := s.claim(ctx); err != nil {
@@ -210,6 +211,23 @@ func (s *set) run(ctx context.Context, steered func()) error {
 	}
 }
 
+// await is look that waits for successors that are bound, and do not listen yet.
+// Nothing tells when they do.
+func (s *set) await(ctx context.Context) error {
+	for delay := time.Millisecond; ; delay = min(2*delay, 20*time.Millisecond) {
+		err := s.look(context.WithoutCancel(ctx))
+		if !errors.Is(err, errComing) {
+			return err
+		}
+		if cause := group.Sleep(ctx, delay); cause != nil {
+			return fmt.Errorf("%w: %w", err, cause)
+		}
+	}
+}
+
+// errComing is ErrNoSuccessor, for the time being.
+var errComing = fmt.Errorf("%w yet; a socket is bound, and nobody has called its Accept", ErrNoSuccessor)
+
 // look finds the groups of the members, of which none may be without others.
 func (s *set) look(ctx context.Context) error {
 	parts, err := s.lookAll(ctx)
@@ -218,6 +236,8 @@ func (s *set) look(ctx context.Context) error {
 	}
 	for _, p := range parts {
 		switch others := len(p.group.All) - len(p.own); {
+		case others == 0 && p.group.Coming > 0:
+			return errComing
 		case others == 0:
 			return ErrNoSuccessor
 		case others == 1 && len(p.own) > 1 && p.own[0].Protocol == unix.IPPROTO_UDP:

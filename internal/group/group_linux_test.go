@@ -235,3 +235,6 @@ func chosen(t testing.TB, m *member, members []*member, program []Instruction) {
 		t.Fatalf("%v: another member is chosen", m.Key)
 	}
 }
+
+// rounds is testnet.Times, of fewer on slow machines.
+func rounds(n int) int { return max(testnet.Times(n)/testnet.Slowness(), 8) }

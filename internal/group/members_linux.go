@@ -39,7 +39,11 @@ func Look(ctx context.Context, diag *sockdiag.Conn, socks ...*Socket) (Dump, err
 			return nil, Missing(err)
 		}
 		for _, row := range rows {
-			k := Key{t.protocol, row.Family, row.Local, row.Interface &^ hidden, row.V6Only, row.UID}
+			device := row.Interface &^ hidden
+			if announces(row) {
+				device &^= coming
+			}
+			k := Key{t.protocol, row.Family, row.Local, device, row.V6Only, row.UID}
 			dump[k] = append(dump[k], row)
 			if row.Family == unix.AF_INET6 && !row.V6OnlyKnown { // it is connected
 				k.v6only = true
@@ -52,12 +56,17 @@ func Look(ctx context.Context, diag *sockdiag.Conn, socks ...*Socket) (Dump, err
 
 // Members are those of a group at one time.
 type Members struct {
-	All   []uint64          // cookies, in ascending order
-	Marks []sockdiag.Member // those that are marked, other than the one that asked
+	All    []uint64          // cookies, in ascending order
+	Marks  []sockdiag.Member // those that are marked, other than the one that asked
+	Coming int               // how many TCP sockets are bound, and are going to listen (see Announce)
 	// Connected is how many UDP sockets of the address are connected. They get
 	// what their peer sends only, and may still have a slot (see Slots).
 	Connected int
 	marked    bool // the one that asked is marked
+}
+
+func announces(row sockdiag.Member) bool {
+	return row.Protocol == unix.IPPROTO_TCP && row.Interface&(coming|ghosts) == coming
 }
 
 // ErrElsewhere says that a socket is not among those of the network namespace
@@ -71,6 +80,10 @@ func (d Dump) Members(s *Socket) (Members, error) {
 	for _, row := range d[s.Key] {
 		if row.State == sockdiag.Established {
 			m.Connected++
+			continue
+		}
+		if announces(row) {
+			m.Coming++
 			continue
 		}
 		m.All = append(m.All, row.Cookie)
@@ -126,7 +139,7 @@ func (m *Members) Same(cookies []uint64) bool {
 // Missing adds errors.ErrUnsupported, and the cure, to an error that says that
 // sock_diag is not to be had.
 func Missing(err error) error {
-	if err == nil || !sockdiag.Missing(err) || errors.Is(err, errors.ErrUnsupported) && !errors.Is(err, unix.EAFNOSUPPORT) {
+	if err == nil || !sockdiag.Missing(err) || errors.As(err, new(*missingError)) {
 		return err
 	}
 	cure := "a filter of system calls, or a security module, has to allow netlink's NETLINK_SOCK_DIAG"
@@ -138,5 +151,14 @@ func Missing(err error) error {
 	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.EINVAL), errors.Is(err, unix.EOPNOTSUPP):
 		cure = "load the modules inet_diag, tcp_diag and udp_diag"
 	}
-	return fmt.Errorf("needs sock_diag: %w (%s) (%w)", err, cure, errors.ErrUnsupported)
+	return &missingError{err, cure}
 }
+
+type missingError struct {
+	err  error
+	cure string
+}
+
+func (e *missingError) Error() string { return fmt.Sprintf("needs sock_diag: %v (%s)", e.err, e.cure) }
+
+func (e *missingError) Unwrap() []error { return []error{e.err, errors.ErrUnsupported} }

@@ -2,7 +2,6 @@ package group
 
 import (
 	"context"
-	"errors"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -80,11 +79,10 @@ func (w *way) remember(ctx context.Context, diag *sockdiag.Conn) (*memory, error
 }
 
 // slots is that of a way.
-func (m *memory) slots(ctx context.Context, diag *sockdiag.Conn, members Members) (slots []uint64, err error) {
-	for n := len(members.All); n <= len(members.All)+members.Connected; n++ {
+func (m *memory) slots(ctx context.Context, diag *sockdiag.Conn, members Members) ([]uint64, error) {
+	return members.bySlot(func(n int) ([]uint64, error) {
 		next := 0
-		var found []uint64
-		found, err = compare(n, len(m.clients), func() (slot int, port uint16, err error) {
+		return compare(n, members.often(n), len(m.clients), func() (slot int, port uint16, err error) {
 			client := m.clients[next]
 			next++
 			slot = client.part * n / parts
@@ -93,12 +91,5 @@ func (m *memory) slots(ctx context.Context, diag *sockdiag.Conn, members Members
 			}
 			return slot, client.port, nil
 		}, func(port uint16) (uint64, error) { return m.ask(ctx, diag, m.local, m.device, port) })
-		if err == nil {
-			slots, err = owners(found, members)
-		}
-		if err == nil || !errors.Is(err, errInconsistent) {
-			return slots, err
-		}
-	}
-	return nil, err
+	})
 }

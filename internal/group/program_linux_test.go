@@ -23,7 +23,7 @@ func TestProgramKernel(t *testing.T) {
 		if err := members[0].Attach(program); err != nil {
 			t.Fatal(err)
 		}
-		for range testnet.Times(1000) {
+		for range rounds(1000) {
 			for _, client := range []string{"127.0.0.1", "::1"} {
 				conn, err := net.Dial("udp", net.JoinHostPort(client, "9999"))
 				if err != nil {
@@ -108,7 +108,7 @@ func TestByCPUKernel(t *testing.T) {
 				if err := unix.SchedSetaffinity(0, &one); err != nil {
 					t.Fatal(err)
 				}
-				for range 50 {
+				for range rounds(500) {
 					got, err := lands(members[0], members, program)
 					if err != nil {
 						t.Fatal(err)

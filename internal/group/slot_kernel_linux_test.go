@@ -11,7 +11,7 @@ import (
 // Thousands of random joins and leaves: the slots are those to which the kernel
 // sends connections and datagrams.
 func TestSlotsKernel(t *testing.T) {
-	steps := testnet.Times(3000)
+	steps := rounds(3000)
 	for _, place := range []struct{ network, address string }{
 		{"tcp4", "127.0.0.1:9999"}, {"udp4", "127.0.0.1:9999"}, {"tcp6", "[::1]:9999"}, {"udp6", "[::1]:9999"},
 	} {

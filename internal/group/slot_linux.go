@@ -8,7 +8,6 @@ import (
 	"math"
 	"math/rand/v2"
 	"net/netip"
-	"os"
 	"slices"
 
 	"example.com/reuse/internal/sockdiag"
@@ -39,7 +38,8 @@ const anyCookie = 1<<64 - 1
 // some have SO_INCOMING_CPU, which comes before the hash.
 //
 // A connected UDP socket that still has a slot is passed over by the kernel: the
-// next member answers for it. Its slot has cookie 0.
+// next member answers for it. Its slot has cookie 0. If as many sockets are connected
+// as there are slots, the slots are not known (see bySlot).
 func (s *Socket) Slots(ctx context.Context, diag *sockdiag.Conn, members Members) ([]uint64, error) {
 	if len(members.All) == 1 && members.Connected == 0 {
 		return slices.Clone(members.All), nil
@@ -87,7 +87,7 @@ type way struct {
 // (see slotsByOneMore). A socket that takes IPv4 as well can be asked by that.
 func (s *Socket) ways() []way {
 	k := s.Key
-	ghost := 1<<28 | rand.Uint32N(1<<27)
+	ghost := ghosts | rand.Uint32N(coming)
 	v4 := way{
 		protocol: k.protocol, family: unix.AF_INET, local: k.local, bind: k.local,
 		device: k.device, ghost: ghost, uid: k.uid,
@@ -125,22 +125,27 @@ func (s *Socket) ways() []way {
 	return []way{v6}
 }
 
-// slots tries how many slots there are, if connected sockets may have some.
-func (w *way) slots(ctx context.Context, diag *sockdiag.Conn, members Members) (slots []uint64, err error) {
+// slots opens as many twins as there are slots.
+func (w *way) slots(ctx context.Context, diag *sockdiag.Conn, members Members) ([]uint64, error) {
+	var fds []int
+	defer func() {
+		for _, fd := range fds {
+			unix.Close(fd)
+		}
+	}()
 	twins := map[uint64]int{} // their slots by cookie
-	for n := len(members.All); n <= len(members.All)+members.Connected; n++ {
+	return members.bySlot(func(n int) ([]uint64, error) {
 		for len(twins) < n {
 			fd, cookie, err := w.open()
 			if err != nil {
 				return nil, err
 			}
-			defer unix.Close(fd)
-			twins[cookie] = len(twins)
+			fds, twins[cookie] = append(fds, fd), len(twins)
 		}
 		// With so many tries the probability that a slot is not found often enough is
 		// less than 2^-32.
-		var found []uint64
-		found, err = compare(n, n*(64+8*enough(n)), func() (slot int, port uint16, err error) {
+		often := members.often(n)
+		return compare(n, often, n*(64+8*often), func() (slot int, port uint16, err error) {
 			port = uint16(1 + rand.IntN(math.MaxUint16))
 			twin, err := w.ask(ctx, diag, w.twin, w.ghost, port)
 			if err != nil {
@@ -152,14 +157,7 @@ func (w *way) slots(ctx context.Context, diag *sockdiag.Conn, members Members) (
 			}
 			return slot, port, nil
 		}, func(port uint16) (uint64, error) { return w.ask(ctx, diag, w.local, w.device, port) })
-		if err == nil {
-			slots, err = owners(found, members)
-		}
-		if err == nil || !errors.Is(err, errInconsistent) {
-			return slots, err
-		}
-	}
-	return nil, err
+	})
 }
 
 // open returns a twin.
@@ -175,62 +173,16 @@ func (w *way) open() (fd int, cookie uint64, err error) {
 	if w.ghost != 0 {
 		options = []option{{unix.SOL_SOCKET, unix.SO_BINDTOIFINDEX, int(w.ghost), "SO_BINDTOIFINDEX"}}
 	}
-	return openSocket(int(w.family), kind, w.uid, w.bind, options)
-}
-
-type option struct {
-	level, option, value int
-	name                 string
-}
-
-// openSocket returns a socket that shares a port with those of a user.
-func openSocket(family, kind int, uid uint32, bind netip.AddrPort, options []option) (fd int, cookie uint64, err error) {
-	fd, err = unix.Socket(family, kind|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return -1, 0, os.NewSyscallError("socket", err)
-	}
-	if cookie, err = prepare(fd, family, kind, uid, bind, options); err != nil {
-		unix.Close(fd)
-		return -1, 0, err
-	}
-	return fd, cookie, nil
-}
-
-func prepare(fd, family, kind int, uid uint32, bind netip.AddrPort, options []option) (cookie uint64, err error) {
-	if uid != uint32(unix.Geteuid()) {
-		// Only sockets of one user share a port. Root may be another.
-		if err := unix.Fchown(fd, int(uid), -1); err != nil {
-			return 0, fmt.Errorf("a socket of user %d to compare with: %w", uid, os.NewSyscallError("fchown", err))
-		}
-	}
-	for _, o := range append(options, option{unix.SOL_SOCKET, unix.SO_REUSEPORT, 1, "SO_REUSEPORT"}) {
-		if err := setsockopt(fd, o.level, o.option, o.value, o.name); err != nil {
-			return 0, err
-		}
-	}
-	if err := unix.Bind(fd, sockaddr(family, bind)); err != nil {
-		cure := ""
-		if err == unix.EACCES {
-			cure = "; a port below net.ipv4.ip_unprivileged_port_start takes CAP_NET_BIND_SERVICE"
-		}
-		return 0, fmt.Errorf("a socket at %v to compare with: %w%s", bind, os.NewSyscallError("bind", err), cure)
-	}
-	if kind == unix.SOCK_STREAM {
-		if err := unix.Listen(fd, 1); err != nil {
-			return 0, fmt.Errorf("a socket at %v to compare with: %w", bind, os.NewSyscallError("listen", err))
-		}
-	}
-	cookie, err = unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_COOKIE)
-	return cookie, unsupported("getsockopt SO_COOKIE", err)
+	return openSocket(int(w.family), kind, w.uid, w.bind, options, nil)
 }
 
 var errInconsistent = errors.New("the members do not answer as sockets without SO_INCOMING_CPU do")
 
-// compare returns the cookies of members by slot, of n: client returns clients one by
-// one, and the slot that each comes to, or -1; and member, who that is.
-func compare(n, clients int, client func() (slot int, port uint16, err error), member func(port uint16) (uint64, error)) ([]uint64, error) {
-	found, times := make([]uint64, n), make([]int, n)
-	often, missing := enough(n), n
+// compare returns the cookies of members by slot, of n, each found often enough: client
+// returns clients one by one, and the slot that each comes to, or -1; and member, who
+// that is.
+func compare(n, often, clients int, client func() (slot int, port uint16, err error), member func(port uint16) (uint64, error)) ([]uint64, error) {
+	found, times, missing := make([]uint64, n), make([]int, n), n
 	for range clients {
 		slot, port, err := client()
 		if err != nil {
@@ -262,6 +214,38 @@ func enough(n int) int {
 	return max(2, 1+int(math.Ceil(32/(float64(n)*math.Log2(float64(max(n, 2)))))))
 }
 
+// often is enough, also if there may be more slots than n, of connected sockets.
+// Then the border between two members lies within one of n slots, where at least one
+// client finds the other member of as many as there are slots.
+func (m *Members) often(n int) int {
+	if m.Connected == 0 {
+		return enough(n)
+	}
+	return max(enough(n), 1+23*(len(m.All)+m.Connected)) // 2^-32 is e^-22.2
+}
+
+// bySlot returns the members by slot. It tries how many slots there are, for which
+// find returns whom clients find.
+//
+// What members show in n slots, they would show in 2n as well, each second one of
+// which had a connected socket.
+func (m *Members) bySlot(find func(n int) ([]uint64, error)) (slots []uint64, err error) {
+	most := len(m.All) + m.Connected
+	for n := len(m.All); n <= most; n++ {
+		var found []uint64
+		if found, err = find(n); err == nil {
+			slots, err = m.owners(found)
+		}
+		if err == nil && 2*n <= most {
+			return nil, fmt.Errorf("%w, or %d connected sockets have slots between them", errInconsistent, m.Connected)
+		}
+		if err == nil || !errors.Is(err, errInconsistent) {
+			return slots, err
+		}
+	}
+	return nil, err
+}
+
 // ask returns the cookie of the socket that gets packets of the client's port.
 func (w *way) ask(ctx context.Context, diag *sockdiag.Conn, local netip.AddrPort, device uint32, port uint16) (uint64, error) {
 	s, err := diag.Lookup(ctx, sockdiag.Socket{
@@ -276,27 +260,20 @@ func (w *way) ask(ctx context.Context, diag *sockdiag.Conn, local netip.AddrPort
 
 // owners returns the members by slot, if found has all of them. In the slots before
 // a member's own one it may answer for connected sockets.
-func owners(found []uint64, members Members) ([]uint64, error) {
+func (m *Members) owners(found []uint64) ([]uint64, error) {
 	slots, owned := make([]uint64, len(found)), map[uint64]bool{}
 	for i, c := range found {
 		if c == found[(i+1)%len(found)] && len(found) > 1 {
 			continue
 		}
-		if _, ok := slices.BinarySearch(members.All, c); !ok || owned[c] {
+		if _, ok := slices.BinarySearch(m.All, c); !ok || owned[c] {
 			return nil, errInconsistent
 		}
 		slots[i] = c
 		owned[c] = true
 	}
-	if len(owned) != len(members.All) {
+	if len(owned) != len(m.All) {
 		return nil, errInconsistent
 	}
 	return slots, nil
-}
-
-func sockaddr(family int, a netip.AddrPort) unix.Sockaddr {
-	if family == unix.AF_INET {
-		return &unix.SockaddrInet4{Addr: a.Addr().As4(), Port: int(a.Port())}
-	}
-	return &unix.SockaddrInet6{Addr: a.Addr().As16(), Port: int(a.Port())}
 }

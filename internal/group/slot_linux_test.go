@@ -24,7 +24,7 @@ var places = []struct{ network, address string }{
 // The slots that are learnt are those of an array that follows joins and leaves,
 // at each kind of address, whatever program the group has.
 func TestSlots(t *testing.T) {
-	steps := testnet.Times(300)
+	steps := rounds(300)
 	for _, place := range places {
 		t.Run(place.network+" "+place.address, func(t *testing.T) {
 			testnet.Namespace(t)

@@ -49,7 +49,7 @@ func (s *Socket) slotsByOneMore(ctx context.Context, diag *sockdiag.Conn, member
 		{unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, v6only, "IPV6_V6ONLY"},
 		{unix.IPPROTO_IPV6, unix.IPV6_MINHOPCOUNT, 255, "IPV6_MINHOPCOUNT"},
 		{unix.SOL_SOCKET, unix.SO_BINDTOIFINDEX, int(s.Key.device), "SO_BINDTOIFINDEX"},
-	})
+	}, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -81,5 +81,5 @@ func (s *Socket) slotsByOneMore(ctx context.Context, diag *sockdiag.Conn, member
 		}
 		slots[i] = c
 	}
-	return owners(slots, members)
+	return members.owners(slots)
 }

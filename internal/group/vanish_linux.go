@@ -8,11 +8,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Bits of indices of no device. The others are of the device that a socket was
-// bound to. So a hidden one still shows which group it is in.
+// Bits of indices of no device. The others are of the device that a socket was bound
+// to. So one that is hidden, or announces another, still shows which group it is of.
 const (
 	hidden = 1 << 30
 	left   = 1 << 29
+	ghosts = 1 << 28 // of twins, with a random number
+	coming = 1 << 27 // see Announce
 )
 
 // Hide keeps packets from finding the socket by itself, right before it leaves its
