@@ -207,7 +207,10 @@ func TestSlotsOwner(t *testing.T) {
 
 // A group of as many members as a large machine has CPUs, and more.
 func TestSlotsMany(t *testing.T) {
-	for _, place := range places {
+	for i, place := range places {
+		if !testnet.Long && i%3 > 0 {
+			continue
+		}
 		if place.network == "tcp6" && !twins(t, place.network, place.address) {
 			continue // not more than 64, see slotsByOneMore
 		}
