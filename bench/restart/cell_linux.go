@@ -88,11 +88,8 @@ func (t *trial) run() (result, error) {
 	}
 	load := t.load
 	load.counter.more(s.before(), patience+2*s.period())
-	for range t.Restarts {
-		if err := t.restart(workers); err != nil {
-			return result{}, err
-		}
-		load.counter.more(s.between(), patience+2*s.period())
+	if err := t.restarts(workers); err != nil {
+		return result{}, err
 	}
 	load.stop()
 	t.out.Seconds = time.Since(began).Seconds()
@@ -106,6 +103,44 @@ func (t *trial) run() (result, error) {
 	t.out.Tally, t.out.Errors = load.counter.tally, append(t.out.Errors, load.counter.errors...)
 	t.out.Longest = load.counter.longest
 	return t.out, nil
+}
+
+// restarts replaces all workers many times.
+func (t *trial) restarts(workers []*server) error {
+	s := t.Scenario
+	if s.Habits != nil && s.Habits.Every > 0 {
+		return t.overlapping(&workers[0], s.Habits.Every)
+	}
+	for range t.Restarts {
+		if err := t.restart(workers); err != nil {
+			return err
+		}
+		t.load.counter.more(s.between(), patience+2*s.period())
+	}
+	return nil
+}
+
+// overlapping begins a restart every while, and returns when all are over.
+func (t *trial) overlapping(w **server, every time.Duration) error {
+	errs := make([]error, t.Restarts)
+	var leaving sync.WaitGroup
+	for i := range t.Restarts {
+		next, err := t.fleet.start()
+		if err != nil {
+			return err
+		}
+		old := *w
+		leaving.Go(func() {
+			if errs[i] = t.leave(old); errs[i] == nil {
+				errs[i] = old.ended()
+			}
+		})
+		*w = next
+		t.out.Restarts++
+		time.Sleep(every)
+	}
+	leaving.Wait()
+	return errors.Join(errs...)
 }
 
 // restart replaces all workers once, one by one or all at once.

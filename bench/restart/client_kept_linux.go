@@ -31,7 +31,7 @@ func (k *kept) ask() error {
 	k.idle()
 	began := time.Now()
 	keep, err := k.post()
-	k.load.count(err, time.Since(began)-k.habits.Answer-k.habits.Head)
+	k.load.count(err, time.Since(began)-k.habits.Answer-k.habits.Head-k.habits.Early)
 	if err != nil || !keep || k.habits.Client == closeClient {
 		k.close()
 	}
@@ -67,6 +67,9 @@ func (k *kept) post() (keep bool, err error) {
 		}
 	}
 	k.conn.SetDeadline(time.Now().Add(answerTime))
+	if k.pid == 0 {
+		time.Sleep(k.habits.Early)
+	}
 	request := k.request()
 	if request, err = k.sendParts(request); err != nil {
 		return false, k.lost(lostHead, err)

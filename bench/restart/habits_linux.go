@@ -12,6 +12,7 @@ type habits struct {
 	Look   look
 	Python bool          // the clients are those of Python's http.client
 	Head   time.Duration // the head of a request takes that, in parts
+	Early  time.Duration // a connection is there for that long before its first request
 	Answer time.Duration // an answer takes that, and has begun
 
 	TLS        bool
@@ -25,6 +26,7 @@ type habits struct {
 	Deadline    time.Duration // of Shutdown's context; 0: a minute
 	HalfOpen    bool          // a handshake a second that does not end
 	Late        time.Duration // a successor accepts that much later than it opens its socket
+	Every       time.Duration // a restart begins so long after the one before, which may go on
 	Activated   bool          // the socket is one that all servers inherit, as from systemd
 	GiveUp      bool          // a process listens, and ends without accepting, before each successor
 }
@@ -62,5 +64,5 @@ func (s scenario) period() time.Duration {
 	if s.Habits == nil {
 		return s.Pause
 	}
-	return s.Pause + s.Habits.Head + s.Habits.Answer + 3*s.RoundTrip
+	return s.Pause + s.Habits.Head + s.Habits.Early + s.Habits.Answer + 3*s.RoundTrip
 }

@@ -70,6 +70,7 @@ func loads() []scenario {
 
 	at(20*ms, "tls", "TLS, every 300ms", 48, 300*ms, 20, habits{TLS: true}).Short = true
 	at(100*ms, "tls-1s", "TLS, every 1 s, round trip 100ms", 64, time.Second, 10, habits{TLS: true})
+	at(20*ms, "tls-blind-17s", "TLS, never look, every 17 s", 100, 17*time.Second, 3, habits{TLS: true, Look: lookNever})
 	deadline("tls-ctx-1s", "TLS, ctx ends after 1 s", time.Second, time.Second, habits{TLS: true})
 	// Net/http's client waits for a second before it repeats a request once more.
 	for _, secure := range []bool{true, false} {
@@ -90,6 +91,18 @@ func loads() []scenario {
 			}
 		}
 	}
+	h2 := habits{Client: http2Client, TLS: true, Answer: 4 * time.Second}
+	at(20*ms, "h2-answer", "HTTP/2, answers take 4 s", 64, 300*ms, 6, h2).Delays = false
+	h2.Deadline = 2 * time.Second
+	at(20*ms, "h2-ctx-2s", "the same, ctx ends after 2 s", 64, 300*ms, 10, h2).Delays = false
+	lossy := func(s *scenario) { s.Loss, s.Delays = 0.02, false }
+	lossy(at(100*ms, "kept-loss", "2% of packets lost, every 1 s, round trip 100ms", 100, time.Second, 10, habits{}))
+	lossy(at(100*ms, "blind-loss", "the same, never look, every 17 s", 200, 17*time.Second, 3, habits{Look: lookNever}))
+	lossy(deadline("ctx-loss", "the same, ctx ends after 2 s, every 1 s", 2*time.Second, time.Second, habits{}))
+	lossy(at(20*ms, "h2-loss", "2% of packets lost, HTTP/2, bodies that can't be sent again", 64, 200*ms, 10, habits{Client: http2Client, TLS: true}))
+	at(20*ms, "early-7s", "connections without a request for 7 s", 64, 300*ms, 5, habits{Client: closeClient, Early: 7 * time.Second})
+	at(20*ms, "early-18s", "the same for 18 s: above the grace", 64, 300*ms, 3, habits{Client: closeClient, Early: 18 * time.Second})
+	at(20*ms, "overlap", "a restart every 2 s, a POST every 5 s", 200, 5*time.Second, 12, habits{Every: 2 * time.Second})
 	at(20*ms, "sockets", "WebSockets that end when Draining says so", 64, 300*ms, 10, habits{Client: socketClient}).Short = true
 	at(20*ms, "sockets-deaf", "WebSockets that do not", 64, 300*ms, 3, habits{Client: socketClient, Deaf: true})
 	at(0, "limit", "netutil.LimitListener, full", 64, 300*ms, 20, habits{Wrap: wrapLimit})
