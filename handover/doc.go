@@ -17,7 +17,7 @@
 //	err = ln.Drain(ctx)                      // while the accept loop goes on
 //	ln.Close()
 //
-// [HTTP] does the same for an http.Server, whose keep-alive connections have to
+// [HTTPServer] does the same for an http.Server, whose keep-alive connections have to
 // be told to go; [ListenPacket] for UDP.
 //
 // # What nil means
