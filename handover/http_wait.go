@@ -56,7 +56,7 @@ func (s *HTTPServer) shutServer() {
 
 // wait returns when there is something to look at.
 func (w *waiting) wait(ctx context.Context) {
-	// Not at each of many events.
+	// Events come in crowds: one look is enough for many.
 	time.Sleep(w.t.glance / 10)
 	delay := w.t.grace // of what becomes idle meanwhile
 	if w.t.own > 0 {
