@@ -16,10 +16,13 @@ import (
 func listenOwn(t testing.TB, address string) *Listener {
 	t.Helper()
 	ln, err := Listen("tcp4", address)
+	if err == nil {
+		t.Cleanup(func() { ln.Close() })
+		err = ln.listen() // before Accept
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { ln.Close() })
 	return ln
 }
 
@@ -139,7 +142,7 @@ func TestTwoPorts(t *testing.T) {
 	kept.untold(t)
 	s.dial(t).untold(t)
 	next := succeed(t, lns[0])
-	if err := s.Shutdown(t.Context()); !errors.Is(err, ErrNoSuccessor) || !strings.Contains(err.Error(), "handover of") {
+	if err := s.Shutdown(t.Context()); !errors.Is(err, ErrNoSuccessor) || !strings.Contains(err.Error(), alone.addr) {
 		t.Errorf("%v, want ErrNoSuccessor", err)
 	}
 	select {

@@ -236,10 +236,15 @@ func (s *set) look(ctx context.Context) error {
 	}
 	for _, p := range parts {
 		switch others := len(p.group.All) - len(p.own); {
-		case others == 0 && p.group.Coming > 0:
-			return errComing
 		case others == 0:
-			return ErrNoSuccessor
+			err := ErrNoSuccessor
+			if p.group.Coming > 0 {
+				err = errComing
+			}
+			if len(parts) > 1 {
+				err = fmt.Errorf("%v: %w", p.own[0].Key, err)
+			}
+			return err
 		case others == 1 && len(p.own) > 1 && p.own[0].Protocol == unix.IPPROTO_UDP:
 			// leave could not keep datagrams away from those that have not left
 			// yet, and what they got could not be answered.
