@@ -120,7 +120,7 @@ func function(t *testing.T, name, block string) string {
 		t.Fatal(err)
 	}
 	imports := map[string]bool{}
-	for _, path := range []string{"context", "log", "net", "net/http", "syscall", "example.com/reuse", "example.com/reuse/inuse", "example.com/reuse/handover", "example.com/reuse/shard"} {
+	for _, path := range []string{"context", "log", "net", "net/http", "syscall", "time", "example.com/reuse", "example.com/reuse/inuse", "example.com/reuse/handover", "example.com/reuse/shard"} {
 		ast.Inspect(file, func(n ast.Node) bool {
 			if s, ok := n.(*ast.SelectorExpr); ok {
 				if x, ok := s.X.(*ast.Ident); ok && x.Name == filepath.Base(path) {

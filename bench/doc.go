@@ -34,6 +34,12 @@
 // BenchmarkAccept takes the CPU time of Accept from a queue of 1,000
 // connections, in turn with that of net.Listen, and reports the quotients.
 //
+// BenchmarkHTTP takes the CPU time of requests to a handover.HTTPServer, in turn with
+// that of requests to an http.Server, and reports the quotients. TestHTTPAllocations
+// holds it to the allocations of an http.Server. TestHTTPWrapped, TestHTTPWebSocket and
+// TestHTTP2OfXNet stop it behind the listeners of other packages, with their
+// WebSockets and with their HTTP/2.
+//
 // BenchmarkSteer takes the CPU time of a datagram to a shard with a program, in
 // turn with that of one without. BenchmarkQueues takes the time that connections
 // take to be answered by a shard of eight workers, in turn with eight that share a

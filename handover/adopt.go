@@ -37,7 +37,8 @@ func (m *Member) members() []*member { return []*member{m.m} }
 // Hold keeps newcomers back: new connections, or datagrams, go to those that are in
 // the group now, but the given share, from 0 to 1, which goes to the next socket that
 // joins. It may be called again, with another share. It lasts until Resume, or until
-// the group is drained: then all goes to the newcomers, from one moment to the next.
+// the group is drained: then all goes to the newcomers, from one moment to the next. A
+// Drain that fails undoes it, too.
 //
 // If one of those that were there leaves, newcomers get what it had, and Hold
 // returns an error when it is called again. Errors are those of [Listener.Drain]

@@ -15,25 +15,29 @@ func (m *member) hold(ctx context.Context, share float64) error {
 	if !(0 <= share && share <= 1) {
 		return fmt.Errorf("a share of %v", share)
 	}
-	if err := m.take(ctx); err != nil {
+	ctx, stop := untilClosing(ctx, m)
+	defer stop()
+	taken, err := takeAll(ctx, []*member{m})
+	defer giveAll(taken)
+	if err != nil {
 		return err
 	}
-	defer m.give()
 	if err := m.lacks(); err != nil {
 		return err
 	}
 	s := m.set.Load()
-	if s != nil && s.steered {
-		return errors.New("the socket is drained; resume it first")
-	}
-	if s == nil {
+	begins := s == nil
+	if begins {
 		s = &set{members: []*member{m}}
+		m.set.Store(s)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	m.set.Store(s)
-	err := s.share(ctx, share)
-	if err != nil {
+	if s.steered {
+		return errors.New("the socket is drained; resume it first")
+	}
+	err = s.share(ctx, share)
+	if err != nil && begins {
 		err = errors.Join(err, s.resume())
 	}
 	return err

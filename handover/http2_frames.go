@@ -60,6 +60,7 @@ func (s *frameScanner) scan(p []byte, see func(frame)) {
 		if s.n < frameHead || s.n < s.size() {
 			continue
 		}
+		clear(s.head[s.n:]) // of the frame before
 		see(frame{
 			kind: s.head[3], flags: s.head[4],
 			stream: binary.BigEndian.Uint32(s.head[5:]) &^ (1 << 31),

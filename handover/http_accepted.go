@@ -17,6 +17,7 @@ type handed struct {
 	left      atomic.Bool // an HTTPServer has closed its socket
 	accepting sync.RWMutex
 	conns     openConns
+	count     atomic.Int64 // of all connections
 }
 
 // acceptNoted calls accept, and notes the connection.
@@ -28,6 +29,7 @@ func acceptNoted[C net.Conn](h *handed, accept func() (C, error)) (C, error) {
 	defer h.accepting.RUnlock()
 	c, err := accept()
 	if err == nil {
+		h.count.Add(1)
 		if raw := rawConn(c); raw != nil {
 			h.conns.add(raw)
 		}
@@ -40,6 +42,19 @@ func acceptNoted[C net.Conn](h *handed, accept func() (C, error)) (C, error) {
 func (h *handed) settle() {
 	h.accepting.Lock()
 	defer h.accepting.Unlock()
+}
+
+// close calls close, and returns how many connections were left in the queue of ln
+// then.
+func (h *handed) close(ln net.Listener, close func() error) (left int, err error) {
+	before := int64(-1)
+	for before != h.count.Load() { // Accept took one meanwhile
+		before = h.count.Load()
+		left = queueLength(ln)
+	}
+	err = close()
+	h.settle()
+	return max(left-int(h.count.Load()-before), 0), err
 }
 
 // openConns is a set of connections that others close.

@@ -3,6 +3,7 @@ package handover
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"testing"
@@ -28,42 +29,47 @@ func held(afterHead bool) (handler http.HandlerFunc, entered chan struct{}, rele
 // more request, which is told. With http.Server.Shutdown, the control, a request that
 // follows such an answer is lost, if the answer could not say close.
 func TestAnswerUnderWay(t *testing.T) {
+	t.Parallel()
+	g := subtests{t: t}
+	defer g.Wait()
 	for _, afterHead := range []bool{false, true} {
 		for _, control := range []bool{false, true} {
-			both(t, func(t *testing.T, secure bool) {
-				handler, entered, release := held(afterHead)
-				s := serveTest(t, secure, handler, nil)
-				c := s.dial(t)
-				io.WriteString(c, testRequest)
-				<-entered
-				done := s.stop(t.Context(), control)
-				select {
-				case err := <-done:
-					t.Errorf("Shutdown does not wait for an answer: %v", err)
-				default:
-				}
-				close(release)
-				resp, err := c.answer()
-				if err != nil {
-					t.Fatalf("an answer under way: %v", err)
-				}
-				if control {
-					if _, err := c.ask(); err == nil {
-						t.Error("control: the next request is answered")
+			g.run(fmt.Sprintf("after its head %v, control %v", afterHead, control), func(t *testing.T) {
+				both(t, func(t *testing.T, secure bool) {
+					handler, entered, release := held(afterHead)
+					s := serveTest(t, secure, handler, nil)
+					c := s.dial(t)
+					io.WriteString(c, testRequest)
+					<-entered
+					done := s.stop(t.Context(), control)
+					select {
+					case err := <-done:
+						t.Errorf("Shutdown does not wait for an answer: %v", err)
+					default:
 					}
+					close(release)
+					resp, err := c.answer()
+					if err != nil {
+						t.Fatalf("an answer under way: %v", err)
+					}
+					if control {
+						if _, err := c.ask(); err == nil {
+							t.Error("control: the next request is answered")
+						}
+						if err := result(t, done); err != nil {
+							t.Errorf("control: %v", err)
+						}
+						if resp.Close == afterHead {
+							t.Errorf("control: told %v, after its head %v", resp.Close, afterHead)
+						}
+						return
+					}
+					c.told(t)
+					c.Close()
 					if err := result(t, done); err != nil {
-						t.Errorf("control: %v", err)
+						t.Error(err)
 					}
-					if resp.Close == afterHead {
-						t.Errorf("control: told %v, after its head %v", resp.Close, afterHead)
-					}
-					return
-				}
-				c.told(t)
-				c.Close()
-				if err := result(t, done); err != nil {
-					t.Error(err)
-				}
+				})
 			})
 		}
 	}
@@ -72,6 +78,7 @@ func TestAnswerUnderWay(t *testing.T) {
 // When ctx ends, Shutdown counts answers under way, and leaves them alone. Another one
 // waits for them.
 func TestContextEnds(t *testing.T) {
+	t.Parallel()
 	both(t, func(t *testing.T, secure bool) {
 		handler, entered, release := held(true)
 		s := serveTest(t, secure, handler, func(s *HTTPServer) { s.times.linger = briefly })
@@ -113,6 +120,7 @@ func TestContextEnds(t *testing.T) {
 // Shutdown closes idle connections so early before ctx's deadline that clients can
 // answer, and returns nil if they close theirs.
 func TestDeadline(t *testing.T) {
+	t.Parallel()
 	both(t, func(t *testing.T, secure bool) {
 		s := serveTest(t, secure, hello, nil)
 		c, late := s.dial(t), s.dial(t)
@@ -135,6 +143,7 @@ func TestDeadline(t *testing.T) {
 // A context that has ended stops the server at once, and what it does not save is
 // counted.
 func TestContextEnded(t *testing.T) {
+	t.Parallel()
 	s := serveTest(t, false, hello, nil)
 	c := s.dial(t)
 	c.untold(t)
@@ -152,15 +161,18 @@ func TestContextEnded(t *testing.T) {
 // The server's own limits for idle connections do not close one while Shutdown waits
 // for its next request.
 func TestOwnLimits(t *testing.T) {
+	t.Parallel()
+	g := subtests{t: t}
+	defer g.Wait()
 	for name, set := range map[string]func(*http.Server, time.Duration){
 		"IdleTimeout":       func(srv *http.Server, d time.Duration) { srv.IdleTimeout = d },
 		"ReadTimeout":       func(srv *http.Server, d time.Duration) { srv.ReadTimeout = d },
 		"ReadHeaderTimeout": func(srv *http.Server, d time.Duration) { srv.ReadHeaderTimeout = d },
 	} {
-		t.Run(name, func(t *testing.T) {
+		g.run(name, func(t *testing.T) {
 			both(t, func(t *testing.T, secure bool) {
-				s := serveTest(t, secure, hello, func(s *HTTPServer) { set(s.Server, 10*briefly) })
-				c, control := s.dial(t), serveTest(t, secure, hello, func(s *HTTPServer) { set(s.Server, 10*briefly) }).dial(t)
+				s := serveTest(t, secure, hello, func(s *HTTPServer) { set(s.Server, 20*briefly) })
+				c, control := s.dial(t), serveTest(t, secure, hello, func(s *HTTPServer) { set(s.Server, 20*briefly) }).dial(t)
 				first := s.dial(t)
 				c.untold(t)
 				control.untold(t)
@@ -168,7 +180,7 @@ func TestOwnLimits(t *testing.T) {
 				if name != "ReadHeaderTimeout" { // that is for requests that have begun
 					control.ended(t)
 				} else {
-					time.Sleep(11 * briefly) // for first
+					time.Sleep(21 * briefly) // for first
 				}
 				c.told(t)
 				first.told(t)

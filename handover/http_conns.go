@@ -71,7 +71,7 @@ func (c *httpConn) setState(state http.ConnState, stage int32) {
 		_ = c.move(phaseIdle, phaseActive) || c.move(phaseFresh, phaseActive) || c.move(phaseCut, phasePartial) || c.move(phaseExpired, phasePartial)
 	case http.StateIdle:
 		if stage == stageClosing && !c.h2.Load() {
-			// Net/http closes it at once.
+			// Net/http closes it, or Shutdown.
 			c.move(phaseActive, phaseExpired)
 			return
 		}

@@ -3,7 +3,6 @@ package handover
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"sync"
 	"syscall"
@@ -28,6 +27,7 @@ func (s *HTTPServer) steer(ctx context.Context) (*departure, error) {
 		return nil, errors.New("handover: the server's Handler was replaced after Serve had begun: set it before")
 	}
 	var lns []*Listener
+	var shared []*stoppable
 	var leaves []func(context.Context, *departure)
 	var accepted []*handed
 	seen := map[net.Listener]bool{}
@@ -43,13 +43,10 @@ func (s *HTTPServer) steer(ctx context.Context) (*departure, error) {
 				lns = append(lns, root)
 			}
 		case *stoppable:
-			leaves = append(leaves, func(_ context.Context, d *departure) {
-				d.note(root.stop(), 0)
-				root.handed.settle()
-			})
+			shared = append(shared, root)
 		default:
 			if s.NeedSuccessor {
-				return nil, fmt.Errorf("handover of %v: a %T: %w", root.Addr(), root, errors.ErrUnsupported)
+				return nil, g.adopted
 			}
 			leaves = append(leaves, g.closeEmpty)
 		}
@@ -63,6 +60,13 @@ func (s *HTTPServer) steer(ctx context.Context) (*departure, error) {
 	}
 	for _, drain := range drains {
 		leaves = append(leaves, drain.leave)
+	}
+	for _, root := range shared {
+		err := root.stop()
+		leaves = append(leaves, func(_ context.Context, d *departure) {
+			d.note(err, 0)
+			root.handed.settle()
+		})
 	}
 	d := s.depart(ctx, leaves)
 	d.accepted = accepted
@@ -99,32 +103,34 @@ func (d *departure) note(err error, unserved int) {
 
 // closeEmpty closes a listener that nobody takes over.
 func (g *gate) closeEmpty(ctx context.Context, d *departure) {
-	n := queueEmpty(ctx, g.root)
-	d.note(g.root.Close(), n)
+	queueEmpty(ctx, g.root)
 	if g.Listener == g.root {
-		g.handed.settle()
+		left, err := g.handed.close(g.root, g.root.Close)
+		d.note(err, left)
+		return
 	}
+	// A wrapper can be in Accept, and wait for something else.
+	left := queueLength(g.root)
+	d.note(g.root.Close(), left)
 }
 
-// queueEmpty waits until the server has accepted what is in a listener's queue, and
-// returns how much it has not.
-func queueEmpty(ctx context.Context, ln net.Listener) int {
-	conn, ok := ln.(syscall.Conn)
-	if !ok {
-		return 0
-	}
+// queueEmpty waits until the server has accepted what is in a listener's queue.
+func queueEmpty(ctx context.Context, ln net.Listener) {
 	// The kernel tells nobody when a queue is empty.
-	for delay := time.Millisecond; ; delay = min(2*delay, 50*time.Millisecond) {
-		n := queued(conn)
-		if n == 0 {
-			return 0
-		}
+	for delay := time.Millisecond; queueLength(ln) > 0; delay = min(2*delay, 50*time.Millisecond) {
 		select {
 		case <-ctx.Done():
-			return n
+			return
 		case <-time.After(delay):
 		}
 	}
+}
+
+func queueLength(ln net.Listener) int {
+	if conn, ok := ln.(syscall.Conn); ok {
+		return queued(conn)
+	}
+	return 0
 }
 
 // An httpDrain is a Drain of listeners that has steered, or failed.
@@ -193,12 +199,11 @@ func (h *httpDrain) leave(ctx context.Context, d *departure) {
 		d.note(err, 0)
 	}
 	for _, l := range h.lns {
-		n := 0
 		if err != nil {
-			n = queueEmpty(ctx, l)
+			queueEmpty(ctx, l)
 		}
-		d.note(l.leave(), n)
+		left, err := l.handed.close(l, l.leave)
+		d.note(err, left)
 		l.handed.left.Store(true)
-		l.handed.settle()
 	}
 }

@@ -1,6 +1,7 @@
 package handover
 
 import (
+	"context"
 	"io"
 	"runtime"
 	"testing"
@@ -11,6 +12,9 @@ import (
 // client does what the one before does not, and http.Server.Shutdown in
 // TestIdleControl.
 func TestIdle(t *testing.T) {
+	t.Parallel()
+	g := subtests{t: t}
+	defer g.Wait()
 	for _, test := range []struct {
 		name   string
 		fresh  bool                          // the client has sent nothing before
@@ -47,23 +51,19 @@ func TestIdle(t *testing.T) {
 			},
 			want: ShutdownError{Crossed: 1},
 		}, {
-			name: "asks much too late",
-			set:  func(s *HTTPServer) { idleBriefly(s); s.times.linger = briefly },
-			want: ShutdownError{Untold: 1},
-		}, {
-			name: "asks too late and not to the end",
-			set:  func(s *HTTPServer) { idleBriefly(s); s.times.linger = briefly },
+			name: "asks too late and not to the end", set: idleBriefly,
 			client: func(t *testing.T, c *idleClient) {
 				c.ended(t)
 				c.write(t, testHead)
+				c.leave()
 			},
 			want: ShutdownError{Partial: 1},
 		}, {
 			name: "asks in time and ends late",
-			set:  func(s *HTTPServer) { s.IdleGrace = 5 * briefly },
+			set:  func(s *HTTPServer) { s.IdleGrace = 20 * briefly },
 			client: func(t *testing.T, c *idleClient) {
 				c.write(t, testHead)
-				c.clock.ended(t) // IdleGrace is over
+				c.clock.ended(t) // its IdleGrace is over
 				c.write(t, testRest)
 				if resp, err := c.answer(); err != nil || !resp.Close {
 					t.Errorf("%v, %v", resp, err)
@@ -71,33 +71,40 @@ func TestIdle(t *testing.T) {
 			},
 		}, {
 			name: "asks in time and does not end",
-			set: func(s *HTTPServer) {
-				s.IdleGrace, s.times.head, s.times.linger = 5*briefly, briefly, briefly
-			},
+			set:  func(s *HTTPServer) { s.IdleGrace, s.times.head = 20*briefly, briefly },
 			client: func(t *testing.T, c *idleClient) {
 				c.write(t, testHead)
-				c.clock.ended(t)
-				c.clock.Close()
+				c.leave()
 			},
 			want: ShutdownError{Partial: 1},
+		}, {
+			name: "does nothing", set: idleBriefly,
+			client: func(t *testing.T, c *idleClient) { c.leave() },
+			want:   ShutdownError{Untold: 1},
 		},
 	} {
-		t.Run(test.name, func(t *testing.T) {
+		g.run(test.name, func(t *testing.T) {
 			both(t, func(t *testing.T, secure bool) {
 				if runtime.GOOS != "linux" && (test.name == "asks in time and ends late") {
 					t.Skip("the kernel does not tell how much it has received")
 				}
 				s := serveTest(t, secure, hello, test.set)
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
 				c := &idleClient{testClient: s.dial(t), clock: s.dial(t)}
+				c.leave = func() {
+					c.ended(t)
+					c.clock.Close()
+					s.has(t, 1)
+					cancel()
+				}
 				if !test.fresh {
 					c.untold(t)
 				}
 				c.clock.untold(t)
-				done := s.stop(t.Context(), false)
+				done := s.stop(ctx, false)
 				s.watched(t, 2)
-				if test.client != nil {
-					test.client(t, c)
-				}
+				test.client(t, c)
 				c.clock.Close()
 				if got := counts(t, result(t, done)); got != test.want {
 					t.Errorf("%+v, want %+v", got, test.want)
@@ -111,6 +118,7 @@ func TestIdle(t *testing.T) {
 type idleClient struct {
 	*testClient
 	clock *testClient
+	leave func() // ends the context when the server has closed, and the clock is gone
 }
 
 func (c *idleClient) write(t *testing.T, text string) {

@@ -24,12 +24,14 @@ import (
 )
 
 // serveHTTP is an HTTP server that says when it has the first request, and obeys
-// "shutdown", and "close", which is what servers do without this package.
+// "shutdown", and "close", which is what servers do without this package; then
+// "cancel", which ends the context.
 func serveHTTP(args []string) error {
 	flags := flag.NewFlagSet("serve http", flag.ContinueOnError)
 	secure := flags.Bool("tls", false, "")
 	listeners := flags.Int("listeners", 1, "")
 	hold := flags.Bool("hold", false, "")
+	addr := flags.String("addr", addr, "")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -64,7 +66,7 @@ func serveHTTP(args []string) error {
 	var serving sync.WaitGroup
 	var failed atomic.Value
 	for range *listeners {
-		ln, err := handover.Listen("tcp4", addr)
+		ln, err := handover.Listen("tcp4", *addr)
 		if err != nil {
 			return err
 		}
@@ -84,12 +86,18 @@ func serveHTTP(args []string) error {
 			}
 		})
 	}
-	line, err := bufio.NewReader(os.Stdin).ReadString('\n')
+	in := bufio.NewReader(os.Stdin)
+	line, err := in.ReadString('\n')
 	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), guard)
 	defer cancel()
+	go func() {
+		if line, _ := in.ReadString('\n'); line == "cancel\n" {
+			cancel()
+		}
+	}()
 	if line == "shutdown\n" {
 		if *hold {
 			<-holding
@@ -98,7 +106,9 @@ func serveHTTP(args []string) error {
 			}
 			close(drained)
 		}
-		err = srv.Shutdown(ctx)
+		if err = srv.Shutdown(ctx); err != nil {
+			fmt.Println(err)
+		}
 	} else {
 		err = srv.Server.Shutdown(ctx)
 	}

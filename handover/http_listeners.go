@@ -47,7 +47,11 @@ func (l *stoppable) Accept() (net.Conn, error) {
 
 func (l *stoppable) Close() error {
 	l.closing.Do(func() { close(l.done) })
-	return l.Listener.Close()
+	err := l.Listener.Close()
+	if l.stopped.Load() && errors.Is(err, net.ErrClosed) {
+		return nil // by Shutdown
+	}
+	return err
 }
 
 // stop makes Accept wait, without closing the socket.
@@ -73,11 +77,14 @@ type gate struct {
 	// What Shutdown has to stop: a *Listener, a *stoppable of Shared, or one of
 	// package net.
 	root net.Listener
+	// What the root was before New adopted it, and why it could not.
+	found   net.Listener
+	adopted error
 }
 
 // newGate finds out what is below ln. A listener of package net with SO_REUSEPORT
-// is adopted.
-func newGate(ln net.Listener) (*gate, error) {
+// is adopted, unless one of others has done so.
+func newGate(ln net.Listener, others []*gate) (*gate, error) {
 	root, ok := findListener(ln, func(ln net.Listener) (net.Listener, bool) {
 		switch ln.(type) {
 		case *Listener, *stoppable, *net.TCPListener, *net.UnixListener:
@@ -91,20 +98,39 @@ func newGate(ln net.Listener) (*gate, error) {
 	if shared, ok := root.(*stoppable); ok && shared.deadliner() == nil {
 		return nil, fmt.Errorf("handover: Serve could not stop a shared %T: it has no method SetDeadline", shared.Listener)
 	}
-	if tcp, ok := root.(*net.TCPListener); ok {
-		adopted, err := New(tcp)
-		switch {
-		case err == nil && ln == root:
-			ln, root = adopted, adopted
-		case err == nil:
-			root = adopted
-		case !errors.Is(err, errors.ErrUnsupported):
-			return nil, err
-		}
+	g := &gate{root: root, found: root}
+	if err := g.adopt(others); err != nil {
+		return nil, err
 	}
-	g := &gate{newStoppable(ln), root}
+	if ln == g.found {
+		ln = g.root
+	}
+	g.stoppable = newStoppable(ln)
 	g.accepted().watched.Store(true)
 	return g, nil
+}
+
+func (g *gate) adopt(others []*gate) error {
+	switch g.root.(type) {
+	case *Listener, *stoppable:
+		return nil
+	}
+	for _, other := range others {
+		if other.found == g.found {
+			g.root, g.adopted = other.root, other.adopted
+			return nil
+		}
+	}
+	adopted, err := New(g.root)
+	switch {
+	case err == nil:
+		g.root = adopted
+	case errors.Is(err, errors.ErrUnsupported):
+		g.adopted = err
+	default:
+		return err
+	}
+	return nil
 }
 
 // accepted returns what knows the connections that were accepted from the root.

@@ -30,25 +30,29 @@ type shutdown struct {
 //     Of these, Shutdown closes the writing side and waits for 5 seconds for
 //     the client to close the other.
 //
-// Answers take as long as they take, unless ctx ends or the server's WriteTimeout
-// is over. All other waits end by themselves. If ctx has a deadline, idle connections
-// are closed early enough for clients to notice, at the latest when half of the time is
-// left.
+// Only ctx and the server's WriteTimeout limit how long an answer takes. All other
+// waits end by themselves. If ctx has a deadline, idle connections are closed 5 seconds
+// before, or when half of the time is over, so that clients can close them in time.
+// When ctx ends, Shutdown closes what is idle and returns within a second. It leaves
+// connections open on which answers are under way.
 //
 // Shutdown returns nil if every request that the server has read is answered, but
 // for those that came after an answer that said close. It returns a *[ShutdownError]
 // if something was lost, or may be. Any other error means that the server serves
-// on: ErrNoSuccessor or errors.ErrUnsupported, if NeedSuccessor is true, and errors of
-// [DrainAll].
+// on: [ErrNoSuccessor] or errors.ErrUnsupported, if NeedSuccessor is true, or another
+// one of DrainAll. But if ctx ends while another Shutdown runs, the error is its cause.
 //
 // Connections that handlers hijacked, those of WebSockets for example, are not
 // closed. Shutdown waits for IdleGrace until they are, and counts the others.
 //
 // A client that sends further requests before it has the answer to the first has
 // to repeat them when that says close, as with every server (RFC 9112, 9.3.2).
-// Package golang.org/x/net/http2 before version 0.31, and other implementations of HTTP/2
-// in TLSNextProto, send one GOAWAY. Requests that meet it are not executed, and not
-// counted; clients know, and repeat them (RFC 9113, 6.8).
+//
+// A client of HTTP/2 that does not answer the first GOAWAY within 5 seconds may send
+// requests that the second refuses. They are not executed, and counted. Other
+// implementations of HTTP/2 in TLSNextProto than those of net/http and
+// golang.org/x/net/http2 send one GOAWAY, and nobody counts what it refuses; clients
+// know, and repeat it (RFC 9113, 6.8).
 //
 // If another Shutdown runs, this one waits for its result. If that one's context
 // ends, this one goes on. After it the server cannot be used again.

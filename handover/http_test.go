@@ -13,6 +13,7 @@ import (
 	"net/http/httptest"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -111,6 +112,21 @@ func (s *testServer) watched(t testing.TB, n int) {
 		}
 		if time.Now().After(deadline) {
 			t.Fatalf("%d connections are watched, want %d", known, n)
+		}
+	}
+}
+
+// has returns when the server has n connections.
+func (s *testServer) has(t testing.TB, n int) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); ; runtime.Gosched() {
+		open := 0
+		s.conns.Range(func(any, any) bool { open++; return true })
+		if open == n {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%d connections are open, want %d", open, n)
 		}
 	}
 }
@@ -232,12 +248,20 @@ func hello(w http.ResponseWriter, r *http.Request) {
 	io.WriteString(w, "hello "+strings.Repeat("x", 100))
 }
 
+// subtests run at the same time. They wait more than they work.
+type subtests struct {
+	t *testing.T
+	sync.WaitGroup
+}
+
+func (g *subtests) run(name string, f func(*testing.T)) {
+	g.Go(func() { g.t.Run(name, f) })
+}
+
 // both runs a test without and with TLS.
 func both(t *testing.T, f func(t *testing.T, secure bool)) {
-	for _, secure := range []bool{false, true} {
-		t.Run(map[bool]string{false: "plain", true: "TLS"}[secure], func(t *testing.T) {
-			t.Parallel()
-			f(t, secure)
-		})
-	}
+	g := subtests{t: t}
+	defer g.Wait()
+	g.run("plain", func(t *testing.T) { f(t, false) })
+	g.run("TLS", func(t *testing.T) { f(t, true) })
 }

@@ -16,6 +16,7 @@ import (
 // they are without. The control is the same request before: it does not say close,
 // or for a reason of its own.
 func TestToldOnTheWire(t *testing.T) {
+	t.Parallel()
 	upgrade := func(w http.ResponseWriter) {
 		w.Header().Set("Connection", "Upgrade")
 		w.Header().Set("Upgrade", "test")
@@ -150,6 +151,7 @@ func TestToldOnTheWire(t *testing.T) {
 // more then, however many requests come. If Go changes that, the program in
 // HTTPServer.tell can be simpler.
 func TestToldHTTP10Keeps(t *testing.T) {
+	t.Parallel()
 	s := serveTest(t, false, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Connection", "keep-alive")
 		w.Header().Set("Content-Length", "5")
@@ -185,6 +187,7 @@ func TestToldHTTP10Keeps(t *testing.T) {
 
 // A reverse proxy switches protocols as ever.
 func TestToldReverseProxy(t *testing.T) {
+	t.Parallel()
 	backend := serveTest(t, false, func(w http.ResponseWriter, r *http.Request) {
 		conn, _, err := http.NewResponseController(w).Hijack()
 		if err != nil {

@@ -25,11 +25,11 @@ func (s *HTTPServer) letGo(ctx context.Context, d *departure) *ShutdownError {
 	for {
 		w.look(ctx)
 		if w.left == 0 && s.stage.CompareAndSwap(stageTelling, stageClosing) {
-			// It closes the gates, and sends GOAWAY. The rest is done here: it
-			// would close connections that wait for the client's close.
-			over, cancel := context.WithCancel(ctx)
-			cancel()
-			s.Server.Shutdown(over)
+			continue // from here on, answers that end too late are counted
+		}
+		if w.left == 0 && !s.shut {
+			s.shut = true
+			s.shutServer()
 			continue
 		}
 		if w.left == 0 && (w.open == 0 || w.t.over()) {
@@ -46,9 +46,17 @@ func (s *HTTPServer) letGo(ctx context.Context, d *departure) *ShutdownError {
 	}
 }
 
+// shutServer makes the http.Server close the gates and send GOAWAY. It does not wait:
+// it would close connections that wait for the client's close.
+func (s *HTTPServer) shutServer() {
+	over, cancel := context.WithCancel(context.Background())
+	cancel()
+	s.Server.Shutdown(over)
+}
+
 // wait returns when there is something to look at.
 func (w *waiting) wait(ctx context.Context) {
-	// Not at each of many events.
+	// Events come in crowds: one look is enough for many.
 	time.Sleep(w.t.glance / 10)
 	delay := w.t.grace // of what becomes idle meanwhile
 	if w.t.own > 0 {

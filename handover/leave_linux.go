@@ -20,8 +20,8 @@ const closeTime = 5 * time.Second
 func (s *set) leave(m *member) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if m.left.Load() {
-		return nil // with another one
+	if m.left.Load() || m.set.Load() != s {
+		return nil // with another one, or all were resumed
 	}
 	if !s.steered { // it is held
 		return s.resume()
@@ -94,8 +94,21 @@ func (s *set) leaveAll(ctx context.Context, leaving []*member) (err error) {
 	return err
 }
 
-// refresh learns the slots again of groups that have changed since they were.
+// refresh learns the slots again of groups that have changed since they were, also
+// while it does.
 func (s *set) refresh(ctx context.Context) error {
+	for {
+		err := s.refreshOnce(ctx)
+		if !errors.Is(err, group.ErrUnknown) {
+			return err
+		}
+		if changed, failed := s.changed(ctx); failed != nil || !changed {
+			return errors.Join(err, failed)
+		}
+	}
+}
+
+func (s *set) refreshOnce(ctx context.Context) error {
 	parts, err := s.lookAll(ctx)
 	for err == nil && slices.ContainsFunc(parts, func(p *part) bool { return slices.ContainsFunc(p.group.All, s.lingers) }) {
 		// Another one has left, and is about to be closed.

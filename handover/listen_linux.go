@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"strconv"
 	"syscall"
 
 	"example.com/reuse"
@@ -117,6 +118,8 @@ func sockaddr(a netip.AddrPort) unix.Sockaddr {
 	sa := &unix.SockaddrInet6{Addr: a.Addr().As16(), Port: int(a.Port())}
 	if i, err := net.InterfaceByName(a.Addr().Zone()); err == nil {
 		sa.ZoneId = uint32(i.Index)
+	} else if n, err := strconv.ParseUint(a.Addr().Zone(), 10, 32); err == nil {
+		sa.ZoneId = uint32(n)
 	}
 	return sa
 }

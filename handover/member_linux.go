@@ -3,6 +3,8 @@ package handover
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
+	"net"
 	"os"
 	"sync/atomic"
 	"syscall"
@@ -24,9 +26,10 @@ type member struct {
 
 	announced *os.File // until it listens; nil if it always did
 
-	turn chan struct{}       // holds a value while somebody works on it
-	set  atomic.Pointer[set] // what it was drained or held with; nil if it serves
-	left atomic.Bool         // it is out of its group, or will be when it is closed
+	order uint64              // random; several are taken in this order
+	turn  chan struct{}       // holds a value while somebody works on it
+	set   atomic.Pointer[set] // what it was drained or held with; nil if it serves
+	left  atomic.Bool         // it is out of its group, or will be when it is closed
 
 	// Of the set.
 	claimed bool // it has the claim on its group
@@ -35,7 +38,7 @@ type member struct {
 
 // newMember returns the member of a socket that is bound.
 func newMember(c syscall.RawConn) *member {
-	m := &member{conn: c, turn: make(chan struct{}, 1)}
+	m := &member{conn: c, order: rand.Uint64(), turn: make(chan struct{}, 1)}
 	m.closing, m.close = context.WithCancel(context.Background())
 	m.open()
 	return m
@@ -68,6 +71,41 @@ func (m *member) take(ctx context.Context) error {
 }
 
 func (m *member) give() { <-m.turn }
+
+// takeAll takes members, until giveAll of those that it returns.
+func takeAll(ctx context.Context, members []*member) (taken []*member, err error) {
+	for _, m := range members {
+		if err := m.take(ctx); err != nil {
+			return taken, err
+		}
+		taken = append(taken, m)
+		if m.closing.Err() != nil {
+			return taken, net.ErrClosed
+		}
+	}
+	return taken, nil
+}
+
+func giveAll(members []*member) {
+	for _, m := range members {
+		m.give()
+	}
+}
+
+// untilClosing returns a context that ends as well when Close of one of members begins.
+func untilClosing(ctx context.Context, members ...*member) (_ context.Context, stop func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	var stops []func() bool
+	for _, m := range members {
+		stops = append(stops, context.AfterFunc(m.closing, func() { cancel(net.ErrClosed) }))
+	}
+	return ctx, func() {
+		for _, stop := range stops {
+			stop()
+		}
+		cancel(nil)
+	}
+}
 
 // remember keeps what it takes to learn slots when the process has given up the
 // privileges that it has now. Where that fails it is an error of the Drain that needs
@@ -106,14 +144,18 @@ func (m *member) joined(ctx context.Context) {
 
 // listen makes the socket of a listener listen, that is only bound.
 func (m *member) listen() error {
-	if m.Socket == nil {
-		return m.err
-	}
-	if err := m.Socket.Listen(); err != nil {
+	if err := group.Listen(m.conn); err != nil {
 		return err
 	}
 	m.announced.Close()
-	m.joined(context.Background())
+	select {
+	case m.turn <- struct{}{}:
+		defer m.give()
+		if m.set.Load() == nil {
+			m.joined(context.Background())
+		}
+	default: // it is drained already
+	}
 	return nil
 }
 

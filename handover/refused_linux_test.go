@@ -28,6 +28,7 @@ var refusals = []refusal{
 	{"setsockopt IP_RECVERR_RFC4884", unix.SYS_SETSOCKOPT, unix.IPPROTO_IP, unix.IP_RECVERR_RFC4884},
 	{"setsockopt IPV6_FREEBIND", unix.SYS_SETSOCKOPT, unix.IPPROTO_IPV6, unix.IPV6_FREEBIND},
 	{"getsockopt SO_BINDTOIFINDEX", unix.SYS_GETSOCKOPT, unix.SOL_SOCKET, unix.SO_BINDTOIFINDEX},
+	{"getsockopt SO_COOKIE", unix.SYS_GETSOCKOPT, unix.SOL_SOCKET, unix.SO_COOKIE},
 	{"getsockopt SO_DOMAIN", unix.SYS_GETSOCKOPT, unix.SOL_SOCKET, unix.SO_DOMAIN},
 	{"getsockopt SO_ACCEPTCONN", unix.SYS_GETSOCKOPT, unix.SOL_SOCKET, unix.SO_ACCEPTCONN},
 	{"getsockopt IP_TRANSPARENT", unix.SYS_GETSOCKOPT, unix.IPPROTO_IP, unix.IP_TRANSPARENT},
@@ -96,6 +97,7 @@ func TestRefusedOptions(t *testing.T) {
 		{call: "setsockopt IPV6_FREEBIND", says: "drained"},
 		{call: "setsockopt IPV6_FREEBIND", says: "unknown", network: "tcp6"},
 		{call: "getsockopt SO_BINDTOIFINDEX", says: "refused"},
+		{call: "getsockopt SO_COOKIE", says: "refused"},
 		{call: "getsockopt SO_DOMAIN", says: "drained"},
 		{call: "getsockopt SO_ACCEPTCONN", says: "refused"},
 		{call: "getsockopt IP_TRANSPARENT", says: "refused"},
@@ -161,9 +163,13 @@ func TestRefusedNew(t *testing.T) {
 	testnet.NeedArguments(t)
 	needDrain(t)
 	testnet.Namespace(t)
-	for _, call := range []string{"getsockopt SO_BINDTOIFINDEX", "all"} {
+	for call, first := range map[string]string{
+		"getsockopt SO_BINDTOIFINDEX": "getsockopt SO_BINDTOIFINDEX",
+		"getsockopt SO_COOKIE":        "getsockopt SO_COOKIE",
+		"all":                         "getsockopt SO_COOKIE",
+	} {
 		p := testnet.Start(t, os.Getuid(), "refused new", call)
-		if line := p.Line(t); line != "true true getsockopt SO_BINDTOIFINDEX" {
+		if line := p.Line(t); line != "true true "+first {
 			t.Errorf("without %s: %q", call, line)
 		}
 	}

@@ -147,11 +147,14 @@ var scarceKinds = map[string]func(address string) (*scarceServer, error){
 		if err := listenNow(ln); err != nil {
 			return nil, errors.Join(err, ln.Close())
 		}
-		srv := &handover.HTTPServer{Server: &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-			fmt.Fprintln(w, os.Getpid())
-		})}, NeedSuccessor: true}
+		begun := make(chan struct{})
+		srv := &handover.HTTPServer{Server: &http.Server{
+			Handler:     http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, os.Getpid()) }),
+			BaseContext: func(net.Listener) context.Context { close(begun); return context.Background() },
+		}, NeedSuccessor: true}
 		done := make(chan error, 1)
 		go func() { done <- srv.Serve(ln) }()
+		<-begun
 		return &scarceServer{
 			drain: srv.Shutdown,
 			close: func() error {

@@ -21,11 +21,11 @@ import (
 type set struct {
 	mu      sync.Mutex
 	members []*member
-	diag    *sockdiag.Conn // as long as something is to be undone or closed
-	parts   []*part        // as of the last look
-	undo    []func() error // in the order in which it was done
-	steered bool           // what is new goes to others
-	settled bool           // the last Drain returned nil
+	diag    *sockdiag.Conn     // as long as something is to be undone or closed
+	parts   []*part            // as of the last look
+	undo    []func(*set) error // in the order in which it was done
+	steered bool               // what is new goes to others
+	settled bool               // the last Drain returned nil
 	// Cookies of sockets that leave when they are closed, and were members.
 	lingering []uint64
 }
@@ -39,35 +39,33 @@ type part struct {
 
 // drainThen drains sockets, and calls steered when all new connections go to others.
 func drainThen(ctx context.Context, steered func(), socks ...Drainable) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
 	members := membersOf(socks)
-	for _, m := range members {
-		defer context.AfterFunc(m.closing, func() { cancel(net.ErrClosed) })()
-		if err := m.take(ctx); err != nil {
-			return err
-		}
-		defer m.give()
+	ctx, stop := untilClosing(ctx, members...)
+	defer stop()
+	taken, err := takeAll(ctx, members)
+	defer func() { giveAll(taken) }()
+	if err != nil {
+		return err
 	}
 	for _, m := range members {
-		if err := m.closing.Err(); err != nil {
-			return net.ErrClosed
-		}
 		if err := m.lacks(); err != nil {
 			return err
 		}
 	}
-	members, err := listening(members)
-	if err == nil && len(members) > 0 {
-		var s *set
-		if s, err = setOf(members); err == nil {
-			return s.drain(ctx, steered)
+	s, err := setOf(members)
+	if err != nil {
+		return err
+	}
+	if s == nil {
+		if steered != nil {
+			steered()
 		}
+		return nil
 	}
-	if err == nil && steered != nil {
-		steered()
-	}
-	return err
+	// Those that have nothing to lose go on.
+	giveAll(slices.DeleteFunc(taken, func(m *member) bool { return slices.Contains(s.members, m) }))
+	taken = s.members
+	return s.drain(ctx, steered)
 }
 
 // membersOf returns the members in one order everywhere, so that two calls do not
@@ -77,12 +75,7 @@ func membersOf(socks []Drainable) []*member {
 	for _, s := range socks {
 		members = append(members, s.members()...)
 	}
-	slices.SortFunc(members, func(a, b *member) int {
-		if a.Socket == nil || b.Socket == nil {
-			return 0 // has an error
-		}
-		return cmp.Compare(a.Cookie, b.Cookie)
-	})
+	slices.SortFunc(members, func(a, b *member) int { return cmp.Compare(a.order, b.order) })
 	return slices.Compact(members)
 }
 
@@ -105,26 +98,29 @@ func listening(members []*member) ([]*member, error) {
 	return all, nil
 }
 
-// setOf returns the set of members: the one that they are in already, or a new one
-// that takes over what was done in others.
+// setOf returns the set of those members that have something to lose: the one that
+// they are in already, or a new one that takes over what was done in others, or nil
+// if there are none. The caller has their turns.
 func setOf(members []*member) (*set, error) {
 	var old []*set
 	for _, m := range members {
-		if s := m.set.Load(); s != nil && !slices.Contains(old, s) {
-			old = append(old, s)
+		s := m.set.Load()
+		if s == nil || slices.Contains(old, s) {
+			continue
 		}
+		if !s.within(members) {
+			return nil, errors.New("a socket was drained together with others; drain all of them again")
+		}
+		old = append(old, s)
+	}
+	members, err := listening(members)
+	if err != nil || len(members) == 0 {
+		return nil, err
 	}
 	if len(old) == 1 && len(old[0].members) == len(members) {
 		return old[0], nil
 	}
 	s := &set{members: members}
-	for _, o := range old {
-		for _, m := range o.members {
-			if !slices.Contains(members, m) {
-				return nil, errors.New("a socket was drained together with others; drain all of them again")
-			}
-		}
-	}
 	for _, o := range old {
 		s.undo = append(s.undo, o.undo...)
 		o.end()
@@ -133,6 +129,14 @@ func setOf(members []*member) (*set, error) {
 		m.set.Store(s)
 	}
 	return s, nil
+}
+
+// within reports whether all of the set are among members, of which the caller has the
+// turns: then nobody else works on it.
+func (s *set) within(members []*member) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return !slices.ContainsFunc(s.members, func(m *member) bool { return !slices.Contains(members, m) })
 }
 
 // end closes what the set holds.
@@ -166,7 +170,7 @@ func (s *set) drain(ctx context.Context, steered func()) error {
 // resume undoes all that was done, in reverse.
 func (s *set) resume() (err error) {
 	for _, f := range slices.Backward(s.undo) {
-		err = errors.Join(err, f())
+		err = errors.Join(err, f(s))
 	}
 	s.undo, s.parts, s.steered = nil, nil, false
 	for _, m := range s.members {
@@ -232,10 +236,15 @@ func (s *set) look(ctx context.Context) error {
 	}
 	for _, p := range parts {
 		switch others := len(p.group.All) - len(p.own); {
-		case others == 0 && p.group.Coming > 0:
-			return errComing
 		case others == 0:
-			return ErrNoSuccessor
+			err := ErrNoSuccessor
+			if p.group.Coming > 0 {
+				err = errComing
+			}
+			if len(parts) > 1 {
+				err = fmt.Errorf("%v: %w", p.own[0].Key, err)
+			}
+			return err
 		case others == 1 && len(p.own) > 1 && p.own[0].Protocol == unix.IPPROTO_UDP:
 			// leave could not keep datagrams away from those that have not left
 			// yet, and what they got could not be answered.
@@ -273,7 +282,7 @@ func (s *set) lookAll(ctx context.Context) ([]*part, error) {
 			}
 			byName[name] = p
 		}
-		if !slices.Contains(p.group.All, m.Cookie) {
+		if _, there := slices.BinarySearch(p.group.All, m.Cookie); !there {
 			return nil, group.ErrElsewhere
 		}
 		p.own = append(p.own, m)
@@ -310,7 +319,7 @@ func (s *set) claim(ctx context.Context) error {
 			return err
 		}
 		first.claimed = true
-		s.undo = append(s.undo, func() (err error) {
+		s.undo = append(s.undo, func(s *set) (err error) {
 			for _, m := range s.members { // first may have left
 				if m.claimed && m.Key == first.Key {
 					err = errors.Join(err, m.Detach(), m.Release())

@@ -47,7 +47,7 @@ func (s *set) deferNothing(m *member) error {
 	}
 	was, err := m.DeferAccept(0)
 	if err == nil && was > 0 {
-		s.undo = append(s.undo, func() error {
+		s.undo = append(s.undo, func(*set) error {
 			if m.left.Load() {
 				return nil
 			}

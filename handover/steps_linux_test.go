@@ -23,9 +23,9 @@ import (
 
 // stepped is serveKind that sends itself a signal right before a certain system
 // call of those that a handover is made of. Its arguments are the signal; the number
-// of the call; from where it is counted: "listen", from the beginning, or "drain",
-// from that command on, through Close; and the kind. "count" prints the number of
-// calls.
+// of the call; from where it is counted: "listen", from the beginning until it
+// listens, or "drain", from that command on, through Close; and the kind. There may be
+// fewer calls than in another process. "count" prints the number of calls.
 //
 // A seccomp filter asks another goroutine before each of these calls
 // (SECCOMP_RET_USER_NOTIF).
@@ -35,7 +35,7 @@ func stepped(args []string) error {
 	if err1 != nil || err2 != nil {
 		return fmt.Errorf("%q", args)
 	}
-	var counts atomic.Bool
+	var counts, ended atomic.Bool
 	var calls atomic.Int64
 	counts.Store(args[2] == "listen")
 	if err := obey(&counts, &calls); err != nil {
@@ -68,7 +68,7 @@ func stepped(args []string) error {
 			if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.SECCOMP_IOCTL_NOTIF_RECV, uintptr(unsafe.Pointer(&asked))); errno != 0 {
 				continue // interrupted, or what asked was
 			}
-			if counts.Load() && calls.Add(1) == int64(at) {
+			if counts.Load() && calls.Add(1) == int64(at) && !ended.Load() {
 				fmt.Println("step", at, asked.nr)
 				unix.Kill(os.Getpid(), unix.Signal(signal))
 			}
@@ -81,27 +81,37 @@ func stepped(args []string) error {
 			unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.SECCOMP_IOCTL_NOTIF_SEND, uintptr(unsafe.Pointer(&answer)))
 		}
 	}()
-	err = serveKind(args[3:])
+	err = serveAs(args[3:], func() { ended.Store(args[2] == "listen") })
 	fmt.Println("calls", calls.Load())
 	return err
 }
 
 // serveKind serves as scarceKinds do, and answers with its process id. It obeys its
 // standard input: "drain" and "close".
-func serveKind(args []string) error {
-	server, err := scarceKinds[args[0]](addr)
+func serveKind(args []string) error { return serveAs(args, func() {}) }
+
+// serveAs calls listening when it listens, at an address that may follow the kind.
+func serveAs(args []string, listening func()) error {
+	address := addr
+	if len(args) > 1 {
+		address = args[1]
+	}
+	server, err := scarceKinds[args[0]](address)
 	if err != nil {
 		return err
 	}
+	listening()
 	fmt.Println("listening", os.Getpid())
+	ctx, cancel := context.WithTimeout(context.Background(), guard)
+	defer cancel()
 	var drains sync.WaitGroup
 	in := bufio.NewScanner(os.Stdin)
 	for in.Scan() {
 		switch in.Text() {
+		case "cancel":
+			cancel()
 		case "drain":
 			drains.Go(func() {
-				ctx, cancel := context.WithTimeout(context.Background(), guard)
-				defer cancel()
 				err := server.drain(ctx)
 				fmt.Println(outcome(err), err)
 			})
@@ -138,9 +148,10 @@ func obey(counts *atomic.Bool, calls *atomic.Int64) error {
 }
 
 // startStepped starts one that gets a signal at step number at.
-func startStepped(t testing.TB, kind string, signal unix.Signal, at int, from string) process {
+func startStepped(t testing.TB, kind string, signal unix.Signal, at int, from string, address ...string) process {
 	t.Helper()
-	return process{testnet.Start(t, os.Getuid(), "stepped", strconv.Itoa(int(signal)), strconv.Itoa(at), from, kind)}
+	args := []string{strconv.Itoa(int(signal)), strconv.Itoa(at), from, kind}
+	return process{testnet.Start(t, os.Getuid(), "stepped", append(args, address...)...)}
 }
 
 // connects makes n requests, each on a connection of its own, or as a datagram from

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -17,7 +19,7 @@ import (
 
 // A shardServer is a process's sockets on one port, several of them.
 type shardServer struct {
-	drain func(context.Context) error
+	socks []handover.Drainable
 	close func(last bool) // one after the other; returns when all is answered
 }
 
@@ -29,17 +31,22 @@ func TestDrainAll(t *testing.T) {
 	for _, test := range []struct {
 		network, address string
 		sizes            []int // of which the first four show each order of more and less
+		backward         bool
 	}{
-		{"tcp", "127.0.0.1:0", []int{3, 2, 4, 3, 2, 4, 2, 2, 3}},
-		{"tcp", "127.0.0.1:0", []int{2, 1, 3, 1, 2, 1, 3, 1, 2}},
-		{"tcp6", "[::1]:0", []int{3, 2, 1, 2, 3, 2, 1, 2, 3}},
-		{"udp6", "[::1]:0", []int{3, 2, 4, 3, 2, 4, 2, 2, 3}},
-		{"udp", "127.0.0.1:0", []int{3, 2, 4}},
+		{"tcp", "127.0.0.1:0", []int{3, 2, 4, 3, 2, 4, 2, 2, 3}, false},
+		{"tcp", "127.0.0.1:0", []int{2, 1, 4, 1, 2, 1, 3, 1, 2}, false},
+		{"tcp", "127.0.0.1:0", []int{4, 1, 2, 1, 3, 1, 3, 1, 2}, true},
+		{"tcp6", "[::1]:0", []int{3, 2, 1, 4, 1, 2, 1, 2, 3}, false},
+		{"tcp6", "[::1]:0", []int{3, 2, 1}, true},
+		{"udp6", "[::1]:0", []int{3, 2, 4, 3, 2, 4, 2, 2, 3}, false},
+		{"udp6", "[::1]:0", []int{4, 2, 3, 2, 4, 2, 2, 3}, true},
+		{"udp", "127.0.0.1:0", []int{3, 2, 4}, false},
+		{"udp", "127.0.0.1:0", []int{4, 2, 3}, true},
 	} {
 		sizes := test.sizes[:testnet.Rounds(len(test.sizes), min(len(test.sizes), 4))]
-		t.Run(fmt.Sprint(test.network, sizes), func(t *testing.T) {
+		t.Run(fmt.Sprintf("%s %d backward %v", test.network, sizes, test.backward), func(t *testing.T) {
 			lossless(t, func(drain bool) (lost int) {
-				answered, lost := replaceShards(t, test.network, test.address, sizes, drain)
+				answered, lost := replaceShards(t, test.network, test.address, sizes, drain, test.backward)
 				t.Logf("drained %v: %d answered, %d lost", drain, answered, lost)
 				if answered == 0 {
 					t.Error("nothing is answered")
@@ -51,9 +58,9 @@ func TestDrainAll(t *testing.T) {
 }
 
 // replaceShards replaces a shard by one of the next size under load.
-func replaceShards(t *testing.T, network, address string, sizes []int, drain bool) (answered, lost int) {
+func replaceShards(t *testing.T, network, address string, sizes []int, drain, backward bool) (answered, lost int) {
 	t.Helper()
-	old, address := serveShard(t, network, address, sizes[0])
+	old, address := serveShard(t, network, address, sizes[0], backward)
 	step := make(chan struct{}, 1)
 	load := newShardLoad(t, network, address, func() {
 		select {
@@ -68,10 +75,10 @@ func replaceShards(t *testing.T, network, address string, sizes []int, drain boo
 		for range 50 {
 			<-step
 		}
-		next, _ := serveShard(t, network, address, size)
+		next, _ := serveShard(t, network, address, size, backward)
 		if drain {
 			ctx, cancel := context.WithTimeout(context.Background(), guard)
-			err := old.drain(ctx)
+			err := handover.DrainAll(ctx, old.socks...)
 			cancel()
 			if err != nil {
 				t.Error(err)
@@ -83,6 +90,160 @@ func replaceShards(t *testing.T, network, address string, sizes []int, drain boo
 	load.stop(drain)
 	old.close(true)
 	return load.counts()
+}
+
+// Sockets of several ports are replaced together under load, by more and by fewer.
+func TestDrainAllMix(t *testing.T) {
+	needDrain(t)
+	places := []struct {
+		network, address string
+		sizes            [2]int
+	}{
+		{"tcp", "127.0.0.1:0", [2]int{2, 1}},
+		{"tcp", "127.0.0.1:0", [2]int{1, 2}},
+		{"tcp", ":0", [2]int{3, 2}}, // IPv4 and IPv6
+		{"udp6", "[::1]:0", [2]int{2, 2}},
+	}
+	for _, backward := range []bool{false, true} {
+		t.Run(fmt.Sprint("backward ", backward), func(t *testing.T) {
+			lossless(t, func(drain bool) (lost int) {
+				var addresses []string
+				var old, next []shardServer
+				var loads []shardLoad
+				serve := func(generation int) (shards []shardServer) {
+					for i, p := range places {
+						address := p.address
+						if len(addresses) > i {
+							address = addresses[i]
+						}
+						s, at := serveShard(t, p.network, address, p.sizes[generation%2], backward)
+						if len(addresses) == i {
+							addresses = append(addresses, at)
+						}
+						shards = append(shards, s)
+					}
+					if backward {
+						slices.Reverse(shards)
+					}
+					return shards
+				}
+				old = serve(0)
+				step := make(chan struct{}, 1)
+				for i, p := range places {
+					loads = append(loads, newShardLoad(t, p.network, addresses[i], func() {
+						select {
+						case step <- struct{}{}:
+						default:
+						}
+					}))
+				}
+				for generation := range testnet.Rounds(6, 2) {
+					for range 100 {
+						<-step
+					}
+					next = serve(generation + 1)
+					var socks []handover.Drainable
+					for _, s := range old {
+						socks = append(socks, s.socks...)
+					}
+					if drain {
+						ctx, cancel := context.WithTimeout(context.Background(), guard)
+						if err := handover.DrainAll(ctx, socks...); err != nil {
+							t.Error(err)
+						}
+						cancel()
+					}
+					for _, s := range old {
+						s.close(false)
+					}
+					old = next
+					if !drain {
+						break // a client that has lost a datagram asks no more
+					}
+				}
+				for _, load := range loads {
+					load.stop(drain)
+				}
+				for _, s := range old {
+					s.close(true)
+				}
+				answered := 0
+				for _, load := range loads {
+					a, l := load.counts()
+					answered, lost = answered+a, lost+l
+				}
+				t.Logf("drained %v: %d answered, %d lost", drain, answered, lost)
+				return lost
+			})
+		})
+	}
+}
+
+// Of several UDP sockets the last ones would get what those before them leave, if there
+// is one other only: all serve on, and can be drained one after the other.
+func TestDrainAllOneUDP(t *testing.T) {
+	needDrain(t)
+	address := "[::1]:0"
+	var all []*handover.PacketConn
+	for range 3 {
+		pc, err := handover.ListenPacket("udp6", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer pc.Close()
+		address = pc.LocalAddr().String()
+		all = append(all, pc)
+	}
+	if err := handover.DrainAll(t.Context(), all[0], all[1]); err == nil || !strings.Contains(err.Error(), "one after the other") {
+		t.Errorf("%v does not tell what to do", err)
+	}
+	for i, pc := range all[:2] {
+		if got := datagrams(t, address, all...); got[i] == 0 {
+			t.Errorf("%v datagrams arrive", got)
+		}
+		if err := pc.Drain(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if got := datagrams(t, address, all[i:]...); got[0] > 0 {
+			t.Errorf("drained, %v datagrams arrive", got)
+		}
+		if err := pc.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// datagrams sends a hundred, from ports of their own, and returns how many each socket
+// gets.
+func datagrams(t testing.TB, address string, pcs ...*handover.PacketConn) []int {
+	t.Helper()
+	const n = 100
+	for range n {
+		conn, err := net.Dial("udp", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := conn.Write([]byte("x")); err != nil {
+			t.Fatal(err)
+		}
+		conn.Close()
+	}
+	got, all := make([]int, len(pcs)), 0
+	for deadline := time.Now().Add(guard); all < n && time.Now().Before(deadline); {
+		for i, pc := range pcs {
+			for readable(pc) {
+				if _, _, err := pc.ReadFrom(make([]byte, 1)); err != nil {
+					t.Fatal(err)
+				}
+				got[i]++
+				all++
+			}
+		}
+	}
+	if all < n {
+		t.Errorf("%v of %d datagrams arrive", got, n)
+	}
+	return got
 }
 
 // A shardLoad is clients of a shard.
@@ -122,8 +283,9 @@ func newShardLoad(t *testing.T, network, address string, answered func()) shardL
 	}
 }
 
-// serveShard opens n sockets, which answer until they are closed.
-func serveShard(t *testing.T, network, address string, n int) (s shardServer, at string) {
+// serveShard opens n sockets, which answer until they are closed: the last one first if
+// backward.
+func serveShard(t *testing.T, network, address string, n int, backward bool) (s shardServer, at string) {
 	t.Helper()
 	var serving sync.WaitGroup
 	var closers []func(last bool) error
@@ -147,7 +309,7 @@ func serveShard(t *testing.T, network, address string, n int) (s shardServer, at
 			})
 			listens(t, ln)
 		}
-		s.drain = func(ctx context.Context) error { return handover.DrainAll(ctx, lns...) }
+		s.socks = lns
 	} else {
 		var pcs []handover.Drainable
 		for range n {
@@ -163,7 +325,10 @@ func serveShard(t *testing.T, network, address string, n int) (s shardServer, at
 				return e.Close()
 			})
 		}
-		s.drain = func(ctx context.Context) error { return handover.DrainAll(ctx, pcs...) }
+		s.socks = pcs
+	}
+	if backward {
+		slices.Reverse(closers)
 	}
 	s.close = func(last bool) {
 		for _, c := range closers {

@@ -181,7 +181,5 @@ func TestDrainLeak(t *testing.T) {
 	if n := testnet.Descriptors(t); n > descriptors {
 		t.Errorf("%d descriptors, before %d", n, descriptors)
 	}
-	if n := runtime.NumGoroutine(); n > goroutines {
-		t.Errorf("%d goroutines, before %d", n, goroutines)
-	}
+	fewGoroutines(t, goroutines)
 }

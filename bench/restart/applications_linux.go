@@ -34,14 +34,30 @@ func (w *way) application(s scenario) (application, error) {
 		go a.run()
 		return a, nil
 	}
-	ln, err := w.listen(s.Network, s.Address)
+	listen := w.listen
+	if s.Habits != nil && s.Habits.Activated {
+		listen = inherited
+	}
+	ln, err := listen(s.Network, s.Address)
 	if err != nil {
 		return nil, err
 	}
 	if err := prepare(ln, s); err != nil {
 		return nil, err
 	}
-	if s.Kind == "http" {
+	a, err := w.serving(ln, s)
+	if err != nil {
+		return nil, err
+	}
+	return a, listening(ln)
+}
+
+// serving serves on a listener.
+func (w *way) serving(ln net.Listener, s scenario) (application, error) {
+	switch {
+	case s.Habits != nil:
+		return newService(w, ln, s)
+	case s.Kind == "http":
 		return newWeb(w, ln), nil
 	}
 	a := &stream{way: w, ln: ln}

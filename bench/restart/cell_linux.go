@@ -16,18 +16,24 @@ type cell struct {
 	Strategy string
 	Restarts int
 	Seed     uint64
-	// HTTPServer.IdleGrace.
-	IdleGrace time.Duration
 }
 
 // A trial is a cell under way.
 type trial struct {
 	cell
 	fleet *fleet
+	load  *load
 
 	mu    sync.Mutex
 	out   result
+	left  []departed
 	extra []*server // those that would not leave
+}
+
+// A departed is a server that has left.
+type departed struct {
+	pid int
+	leaving
 }
 
 // run measures c. The process is in a network namespace of its own.
@@ -64,7 +70,7 @@ func (t *trial) run() (result, error) {
 			return result{}, err
 		}
 	}
-	if t.fleet, err = newFleet(servers, serverConfig{t.Strategy, s, t.IdleGrace}); err != nil {
+	if t.fleet, err = newFleet(servers, serverConfig{Strategy: t.Strategy, Scenario: s, First: true}); err != nil {
 		return result{}, err
 	}
 
@@ -75,23 +81,66 @@ func (t *trial) run() (result, error) {
 			return result{}, err
 		}
 	}
+	t.fleet.config.First = false
 	began := time.Now()
-	load := startLoad(s, t.Seed)
-	load.counter.more(4*s.Clients, patience)
-	for range t.Restarts {
-		if err := t.restart(workers); err != nil {
-			return result{}, err
-		}
-		load.counter.more(s.between(), patience)
+	if t.load, err = startLoad(s, t.Seed); err != nil {
+		return result{}, err
+	}
+	load := t.load
+	load.counter.more(s.before(), patience+2*s.period())
+	if err := t.restarts(workers); err != nil {
+		return result{}, err
 	}
 	load.stop()
 	t.out.Seconds = time.Since(began).Seconds()
 	for _, w := range slices.Concat(workers, t.extra) {
 		w.kill()
 	}
+	for _, l := range t.left {
+		t.out.Leaves = append(t.out.Leaves, restart{l.leaving, load.losses.take(l.pid)})
+	}
+	t.out.Stray = load.losses.rest()
 	t.out.Tally, t.out.Errors = load.counter.tally, append(t.out.Errors, load.counter.errors...)
 	t.out.Longest = load.counter.longest
 	return t.out, nil
+}
+
+// restarts replaces all workers many times.
+func (t *trial) restarts(workers []*server) error {
+	s := t.Scenario
+	if s.Habits != nil && s.Habits.Every > 0 {
+		return t.overlapping(&workers[0], s.Habits.Every)
+	}
+	for range t.Restarts {
+		if err := t.restart(workers); err != nil {
+			return err
+		}
+		t.load.counter.more(s.between(), patience+2*s.period())
+	}
+	return nil
+}
+
+// overlapping begins a restart every while, and returns when all are over.
+func (t *trial) overlapping(w **server, every time.Duration) error {
+	errs := make([]error, t.Restarts)
+	var leaving sync.WaitGroup
+	for i := range t.Restarts {
+		next, err := t.fleet.start()
+		if err != nil {
+			return err
+		}
+		old := *w
+		leaving.Go(func() {
+			if errs[i] = t.leave(old); errs[i] == nil {
+				errs[i] = old.ended()
+			}
+		})
+		*w = next
+		t.out.Restarts++
+		time.Sleep(every)
+	}
+	leaving.Wait()
+	return errors.Join(errs...)
 }
 
 // restart replaces all workers once, one by one or all at once.
@@ -141,6 +190,12 @@ func (t *trial) replace(w **server) error {
 			return err
 		}
 	default:
+		if h := t.Scenario.Habits; h != nil && h.GiveUp {
+			t.load.losses.leave(old.process.Pid) // what this one loses is a restart's
+			if err := t.fleet.giveUp(); err != nil {
+				return err
+			}
+		}
 		if next, err = t.fleet.start(); err != nil {
 			return err
 		}
@@ -177,11 +232,13 @@ const tries = 20
 
 // leave has a server leave. One that refuses is asked again a little later.
 func (t *trial) leave(s *server) (err error) {
+	t.load.losses.leave(s.process.Pid)
 	for range tries {
-		took, err := s.leave()
+		l, err := s.leave()
 		if err == nil {
 			t.mu.Lock()
-			t.out.Drains = append(t.out.Drains, took)
+			t.out.Drains = append(t.out.Drains, l.Took)
+			t.left = append(t.left, departed{s.process.Pid, l})
 			t.mu.Unlock()
 			return nil
 		}

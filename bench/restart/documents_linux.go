@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -14,28 +15,42 @@ import (
 const (
 	tableBegin = "<!-- begin of what bench/restart wrote -->\n"
 	tableEnd   = "<!-- end of what bench/restart wrote -->\n"
+	loadsBegin = "<!-- begin of what bench/restart -loads wrote -->\n"
+	loadsEnd   = "<!-- end of what bench/restart -loads wrote -->\n"
 )
 
-// writeDocuments writes the results into guide.md, and a plot of them.
-func writeDocuments(dir, command string, results []result) error {
+// A document is what is written of results into guide.md.
+type document struct {
+	command    string
+	took       time.Duration
+	begin, end string
+	tables     func([]result) string
+	plot       func([]result) string // nil: none
+}
+
+// write writes the results into guide.md, and a plot of them.
+func (d document) write(dir string, results []result) error {
 	name := filepath.Join(dir, "guide.md")
 	text, err := os.ReadFile(name)
 	if err != nil {
 		return err
 	}
-	before, rest, ok1 := strings.Cut(string(text), tableBegin)
-	_, after, ok2 := strings.Cut(rest, tableEnd)
+	before, rest, ok1 := strings.Cut(string(text), d.begin)
+	_, after, ok2 := strings.Cut(rest, d.end)
 	if !ok1 || !ok2 {
-		return fmt.Errorf("%s has no lines %q and %q", name, tableBegin, tableEnd)
+		return fmt.Errorf("%s has no lines %q and %q", name, d.begin, d.end)
 	}
 	var system unix.Utsname
 	if err := unix.Uname(&system); err != nil {
 		return os.NewSyscallError("uname", err)
 	}
-	written := fmt.Sprintf("%s\n    cd bench && %s\n\nLinux %s, %d CPUs, %s.\n\n%s\n%s", tableBegin, command,
-		unix.ByteSliceToString(system.Release[:]), runtime.NumCPU(), runtime.Version(), table(results), tableEnd)
+	written := fmt.Sprintf("%s\n    cd bench && %s\n\nLinux %s, %d CPUs, %s, %v.\n\n%s\n%s", d.begin, d.command,
+		unix.ByteSliceToString(system.Release[:]), runtime.NumCPU(), runtime.Version(), d.took.Round(time.Second), d.tables(results), d.end)
 	if err := os.WriteFile(name, []byte(before+written+after), 0o644); err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(dir, "restart.svg"), []byte(plot(results)), 0o644)
+	if d.plot == nil {
+		return nil
+	}
+	return os.WriteFile(filepath.Join(dir, "restart.svg"), []byte(d.plot(results)), 0o644)
 }

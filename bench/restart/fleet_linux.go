@@ -23,10 +23,11 @@ const user = 65534
 // print, and one that ends with the harness.
 type fleet struct {
 	space  *space
-	config string
+	config serverConfig
 	out    *os.File // the servers' standard output
 	in     *os.File // and input
 	hold   *os.File
+	socket *os.File // nil, or what the servers inherit
 
 	mu      sync.Mutex
 	servers map[int]*server
@@ -47,15 +48,11 @@ type line struct{ verb, value string }
 const successorLine = "successor"
 
 func newFleet(s *space, c serverConfig) (*fleet, error) {
-	config, err := json.Marshal(c)
-	if err != nil {
-		return nil, err
-	}
 	// A server that another one started becomes this process's child.
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		return nil, os.NewSyscallError("prctl PR_SET_CHILD_SUBREAPER", err)
 	}
-	f := &fleet{space: s, config: serverEnv + "=" + string(config), servers: map[int]*server{}}
+	f := &fleet{space: s, config: c, servers: map[int]*server{}}
 	lines, out, err := os.Pipe()
 	if err != nil {
 		return nil, err
@@ -66,7 +63,10 @@ func newFleet(s *space, c serverConfig) (*fleet, error) {
 	}
 	f.out, f.in, f.hold = out, in, hold
 	go f.listen(lines)
-	return f, nil
+	if h := c.Scenario.Habits; h != nil && h.Activated {
+		f.socket, err = openInherited(s, c.Scenario)
+	}
+	return f, err
 }
 
 // listen hands what servers print to who waits for it.
@@ -101,17 +101,49 @@ func (f *fleet) server(pid int) *server {
 
 // start starts a server and returns when it listens.
 func (f *fleet) start() (*server, error) {
-	env := []string{f.config}
+	s, err := f.run(f.config)
+	if err != nil {
+		return nil, err
+	}
+	_, err = s.wait(readyLine)
+	return s, err
+}
+
+// giveUp has a process listen and end.
+func (f *fleet) giveUp() error {
+	c := f.config
+	c.GiveUp = true
+	s, err := f.run(c)
+	if err != nil {
+		return err
+	}
+	if _, err := s.wait(goneLine); err != nil {
+		return err
+	}
+	return s.ended()
+}
+
+// run starts a process.
+func (f *fleet) run(c serverConfig) (*server, error) {
+	config, err := json.Marshal(c)
+	if err != nil {
+		return nil, err
+	}
+	env := []string{serverEnv + "=" + string(config)}
 	for _, v := range os.Environ() {
 		if !strings.HasPrefix(v, cellEnv+"=") {
 			env = append(env, v)
 		}
 	}
+	files := []*os.File{f.in, f.out, os.Stderr}
+	if f.socket != nil {
+		files = append(files, f.socket)
+	}
 	var process *os.Process
-	err := f.space.do(func() (err error) {
+	err = f.space.do(func() (err error) {
 		// By this name another user can run it, wherever it is.
 		process, err = os.StartProcess("/proc/self/exe", []string{"/proc/self/exe"}, &os.ProcAttr{
-			Dir: "/", Env: env, Files: []*os.File{f.in, f.out, os.Stderr},
+			Dir: "/", Env: env, Files: files,
 			Sys: &syscall.SysProcAttr{
 				Pdeathsig:  syscall.SIGKILL,
 				Credential: &syscall.Credential{Uid: user, Gid: user},
@@ -124,9 +156,11 @@ func (f *fleet) start() (*server, error) {
 	}
 	s := f.server(process.Pid)
 	s.process = process
-	_, err = s.wait(readyLine)
-	return s, err
+	return s, nil
 }
+
+// longest bounds what a server does: the longest is to leave.
+const longest = 2 * time.Minute
 
 // wait returns the next line of s that has one of the verbs.
 func (s *server) wait(verbs ...string) (line, error) {
@@ -136,7 +170,7 @@ func (s *server) wait(verbs ...string) (line, error) {
 		s.early = slices.Delete(s.early, i, i+1)
 		return l, nil
 	}
-	timer := time.NewTimer(2 * patience)
+	timer := time.NewTimer(longest)
 	defer timer.Stop()
 	for {
 		select {
@@ -154,25 +188,24 @@ func (s *server) wait(verbs ...string) (line, error) {
 // errRefused says that a server goes on because closing would lose something.
 var errRefused = errors.New("refused")
 
-// leave tells s to go, and returns how long it took to leave its socket.
-func (s *server) leave() (time.Duration, error) {
+// leave tells s to go, and returns what it says when it has left its socket.
+func (s *server) leave() (said leaving, err error) {
 	if err := s.process.Signal(leaveSignal); err != nil {
-		return 0, err
+		return said, err
 	}
 	l, err := s.wait(leftLine, refusedLine)
 	if err != nil {
-		return 0, err
+		return said, err
 	}
 	if l.verb == refusedLine {
-		return 0, fmt.Errorf("%w: %s", errRefused, l.value)
+		return said, fmt.Errorf("%w: %s", errRefused, l.value)
 	}
-	took, err := strconv.ParseInt(l.value, 10, 64)
-	return time.Duration(took), err
+	return said, json.Unmarshal([]byte(l.value), &said)
 }
 
 // ended returns when the process is gone.
 func (s *server) ended() error {
-	timer := time.AfterFunc(2*patience, func() { s.process.Kill() })
+	timer := time.AfterFunc(longest, func() { s.process.Kill() })
 	defer timer.Stop()
 	state, err := s.process.Wait()
 	if err != nil {

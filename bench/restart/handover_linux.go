@@ -4,13 +4,12 @@ import (
 	"context"
 	"net"
 	"net/http"
-	"time"
 
 	"example.com/reuse/handover"
 )
 
 // handOver makes w that of package handover.
-func (w *way) handOver(idleGrace time.Duration) {
+func (w *way) handOver() {
 	w.listen = func(network, address string) (net.Listener, error) { return handover.Listen(network, address) }
 	w.listenPacket = func(network, address string) (net.PacketConn, error) {
 		return handover.ListenPacket(network, address)
@@ -19,7 +18,8 @@ func (w *way) handOver(idleGrace time.Duration) {
 		return socket.(interface{ Drain(context.Context) error }).Drain(ctx)
 	}
 	w.beforeAll = drainAll
+	w.shared = handover.Shared
 	w.web = func(srv *http.Server, _ net.Listener) webServer {
-		return &handover.HTTPServer{Server: srv, IdleGrace: idleGrace, NeedSuccessor: true}
+		return &handover.HTTPServer{Server: srv}
 	}
 }

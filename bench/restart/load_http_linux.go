@@ -27,7 +27,7 @@ const mostRequests = 50
 // client, which repeats some by itself, would not do.
 func (c *client) http() error {
 	time.Sleep(c.pause())
-	if c.kept != nil && (c.kept.used >= mostRequests || c.kept.ended()) {
+	if c.kept != nil && (c.kept.used >= mostRequests || ended(c.kept.conn)) {
 		c.kept.conn.Close()
 		c.kept = nil
 	}
@@ -75,10 +75,10 @@ func (c *client) post() (keep bool, err error) {
 	return !response.Close, err
 }
 
-// ended reports whether the server has closed the connection. A client that sees
+// ended reports whether the server has closed a connection. A client that sees
 // it in time loses nothing.
-func (k *keptConn) ended() bool {
-	raw, err := k.conn.(syscall.Conn).SyscallConn()
+func ended(conn net.Conn) bool {
+	raw, err := conn.(syscall.Conn).SyscallConn()
 	if err != nil {
 		return true
 	}

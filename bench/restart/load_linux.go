@@ -13,42 +13,76 @@ import (
 // A load is many clients that ask without end.
 type load struct {
 	counter *counter
+	losses  *ledger
 	stopped atomic.Bool
+	over    chan struct{} // closed when stopped
 	clients sync.WaitGroup
+	beside  sync.WaitGroup // what is not counted
+	python  func()         // stops those of Python
 }
 
 // startLoad starts a scenario's clients. What a client does when a request is
 // lost is to pause, as a client that comes again would.
-func startLoad(s scenario, seed uint64) *load {
-	l := &load{counter: newCounter()}
+func startLoad(s scenario, seed uint64) (*load, error) {
+	l := &load{counter: newCounter(), losses: newLedger(), over: make(chan struct{})}
+	if s.Habits != nil {
+		return l, l.startHabits(s, seed)
+	}
 	for i := range s.Clients {
-		c := client{
-			load: l, scenario: s, dial: s.Dial[i%len(s.Dial)],
-			random: rand.New(rand.NewPCG(seed, uint64(i))),
-		}
+		c := l.client(s, seed, i)
 		ask := c.tcp
-		switch {
-		case s.Kind == "udp":
+		switch s.Kind {
+		case "udp":
 			ask = c.udp
-		case s.Kind == "http":
+		case "http":
 			ask = c.http
 		}
-		l.clients.Go(func() {
-			defer c.close()
-			for !l.stopped.Load() {
-				if err := ask(); err != nil {
-					time.Sleep(10 * time.Millisecond)
-				}
-			}
-		})
+		l.clients.Go(func() { l.loop(ask, c.close) })
 	}
-	return l
+	return l, nil
+}
+
+func (l *load) client(s scenario, seed uint64, i int) *client {
+	return &client{
+		load: l, scenario: s, dial: s.Dial[i%len(s.Dial)],
+		random: rand.New(rand.NewPCG(seed, uint64(i))),
+	}
+}
+
+// loop asks until the load is stopped, and once more: a client that was not told of
+// the last restart notices then.
+func (l *load) loop(ask func() error, end func()) {
+	defer end()
+	for last := false; !last; {
+		last = l.stopped.Load()
+		if err := ask(); err != nil {
+			time.Sleep(10 * time.Millisecond)
+		}
+	}
+}
+
+// count adds an outcome to the tally and, if it is a loss, to the ledger.
+func (l *load) count(err error, took time.Duration) {
+	var lost *lostError
+	if errors.As(err, &lost) {
+		l.losses.add(lost.kind, lost.pid)
+		if lost.kind.excepted() {
+			l.counter.except(err)
+			return
+		}
+	}
+	l.counter.count(err, took)
 }
 
 // stop ends the load when every client has its answer.
 func (l *load) stop() {
 	l.stopped.Store(true)
+	close(l.over)
+	if l.python != nil {
+		l.python()
+	}
 	l.clients.Wait()
+	l.beside.Wait()
 }
 
 // A client asks one thing after the other. It is not safe for concurrent use.

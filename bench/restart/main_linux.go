@@ -1,7 +1,7 @@
 // Restart replaces server processes under load, in several ways, and counts what
 // became of every connection, request and datagram.
 //
-//	cd bench && go run ./restart [-short] [-scenarios a,b] [-strategies a,b] [-restarts n] [-seed n] [-json] [-write ../docs]
+//	cd bench && go run ./restart [-loads] [-short] [-scenarios a,b] [-strategies a,b] [-restarts n] [-seed n] [-parallel n] [-json] [-write ../docs]
 //
 // Every pair of a scenario and a strategy is a process of its own, in a network
 // namespace of its own; the servers are further processes, of uid 65534 and
@@ -9,13 +9,19 @@
 // TUN devices between two namespaces. It needs root, and touches no network but
 // those.
 //
+// With -loads, the scenarios are those of ordinary HTTP clients, which pause, look
+// or do not look whether the server has closed, and so on. What clients have lost is held
+// against what handover.HTTPServer's Shutdown returned; the control is that of
+// http.Server.
+//
 // -write puts the table and a plot of it into the documents: guide.md, between
-// its markers, and restart.svg.
+// its markers, and restart.svg. The table of -loads has its own markers.
 package main
 
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"log"
@@ -24,6 +30,8 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -69,51 +77,86 @@ func run() error {
 }
 
 func harness() error {
+	ofLoads := flag.Bool("loads", false, "the loads of ordinary HTTP clients instead of the other scenarios")
 	short := flag.Bool("short", false, "a few scenarios and restarts: what the test runs")
 	only := flag.String("scenarios", "", "comma-separated `names`, default all")
 	strategies := flag.String("strategies", "", "comma-separated `names`, default all but none")
 	restarts := flag.Int("restarts", 0, "restarts of each scenario and strategy, default 20, with -short 4")
 	seed := flag.Uint64("seed", 1, "of losses on the link and of the clients' pauses")
-	grace := flag.Duration("idle-grace", 0, "HTTPServer.IdleGrace: clients on a slow machine may pause for longer than its default")
+	parallel := flag.Int("parallel", 0, "how many run at once, default 1, with -loads 12: those pause most of the time")
 	asJSON := flag.Bool("json", false, "print results as JSON, one a line")
-	write := flag.String("write", "", "also write guide.md and restart.svg in this `directory`")
+	write := flag.String("write", "", "also write the documents in this `directory`")
 	flag.Parse()
 
-	cells, err := plan(*short, *only, *strategies)
+	all, most := scenarios(), 1
+	if *ofLoads {
+		all, most = loads(), 12
+	}
+	cells, err := plan(all, *short, *only, *strategies)
 	if err != nil {
 		return err
 	}
-	var results []result
 	for i := range cells {
-		cells[i].Seed, cells[i].IdleGrace = *seed, *grace
+		cells[i].Seed = *seed
 		cells[i].Restarts = cmp.Or(*restarts, cells[i].Restarts)
-		began := time.Now()
-		r, err := cells[i].start()
-		if err != nil {
-			return fmt.Errorf("%s, %s: %w", cells[i].Scenario.Name, cells[i].Strategy, err)
-		}
-		results = append(results, r)
-		if *asJSON {
-			if err := json.NewEncoder(os.Stdout).Encode(r); err != nil {
-				return err
-			}
-			continue
-		}
-		log.Printf("%d/%d %v (%.1f s)", i+1, len(cells), r, time.Since(began).Seconds())
+	}
+	began := time.Now()
+	results, err := runAll(cells, cmp.Or(*parallel, most), *asJSON)
+	if err != nil {
+		return err
+	}
+	command := strings.Join(append([]string{"go run ./restart"}, os.Args[1:]...), " ")
+	d := document{command: command, took: time.Since(began), begin: tableBegin, end: tableEnd, tables: table, plot: plot}
+	if *ofLoads {
+		d.begin, d.end, d.tables, d.plot = loadsBegin, loadsEnd, loadsTable, nil
 	}
 	if !*asJSON {
-		fmt.Println(table(results))
+		fmt.Println(d.tables(results))
 	}
 	if *write != "" {
-		command := strings.Join(append([]string{"go run ./restart"}, os.Args[1:]...), " ")
-		return writeDocuments(*write, command, results)
+		return d.write(*write, results)
 	}
 	return nil
 }
 
+// runAll runs cells, some of them at once, and returns their results in the same
+// order.
+func runAll(cells []cell, parallel int, asJSON bool) ([]result, error) {
+	results, errs := make([]result, len(cells)), make([]error, len(cells))
+	var next, done atomic.Int32
+	var printing sync.Mutex
+	var running sync.WaitGroup
+	for range min(parallel, len(cells)) {
+		running.Go(func() {
+			// The kernel ends a cell with the thread that started it.
+			runtime.LockOSThread()
+			for i := int(next.Add(1)) - 1; i < len(cells); i = int(next.Add(1)) - 1 {
+				c := cells[i]
+				began := time.Now()
+				r, err := c.start()
+				if err != nil {
+					errs[i] = fmt.Errorf("%s, %s: %w", c.Scenario.Name, c.Strategy, err)
+					next.Store(int32(len(cells)))
+					return
+				}
+				results[i] = r
+				printing.Lock()
+				if asJSON {
+					errs[i] = json.NewEncoder(os.Stdout).Encode(r)
+				} else {
+					log.Printf("%d/%d %v (%.1f s)", done.Add(1), len(cells), r, time.Since(began).Seconds())
+				}
+				printing.Unlock()
+			}
+		})
+	}
+	running.Wait()
+	return results, errors.Join(errs...)
+}
+
 // plan returns the cells to run. Strategies alternate within a scenario, so that
 // what else the machine does meets all of them.
-func plan(short bool, only, strategies string) ([]cell, error) {
+func plan(all []scenario, short bool, only, strategies string) ([]cell, error) {
 	wanted := func(list, name string, otherwise bool) bool {
 		if list == "" {
 			return otherwise
@@ -121,8 +164,12 @@ func plan(short bool, only, strategies string) ([]cell, error) {
 		return slices.Contains(strings.Split(list, ","), name)
 	}
 	var cells []cell
-	for _, s := range scenarios() {
+	for _, s := range all {
 		if !wanted(only, s.Name, !short || s.Short) {
+			continue
+		}
+		if s.Habits != nil && s.Habits.Python && python() == "" {
+			log.Printf("%s: there is no python3", s.Name)
 			continue
 		}
 		for _, name := range strategyNames {
@@ -143,8 +190,8 @@ func plan(short bool, only, strategies string) ([]cell, error) {
 	return cells, nil
 }
 
-// cellTime bounds a cell; the longest takes some 30 s.
-const cellTime = 5 * time.Minute
+// cellTime bounds a cell; the longest takes some 4 minutes.
+const cellTime = 10 * time.Minute
 
 // start runs c in a process and a network namespace of its own.
 func (c cell) start() (result, error) {

@@ -79,6 +79,18 @@ func (c *counter) count(err error, took time.Duration) {
 	default:
 		c.tally.Other++
 	}
+	c.note(err)
+}
+
+// except notes an outcome that is not counted.
+func (c *counter) except(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.note(err)
+}
+
+// note keeps the text of an error, if it is one of the first few. The caller has mu.
+func (c *counter) note(err error) {
 	// Without the addresses, of which each connection has its own.
 	text := err.Error()
 	var op *net.OpError
@@ -111,6 +123,8 @@ type result struct {
 	Refusals int             // a drain that said no; it was tried again
 	Undone   int             // restarts given up: the old process went on
 	Drains   []time.Duration // from the signal until closing lost nothing
+	Leaves   []restart
+	Stray    int // lost by servers that had not begun to leave
 	Longest  time.Duration
 	Seconds  float64
 	Errors   []string

@@ -38,12 +38,17 @@ type scenario struct {
 	Shard    int  // sockets of each process; 0: one, and no shard
 	Restarts int  // 0: the default
 
+	Habits *habits // see loads
+
 	// Delays says that no connection is slow unless a restart slows it.
 	Delays bool
 }
 
 // has reports whether a strategy means anything here.
 func (s scenario) has(strategy string) bool {
+	if s.Habits != nil {
+		return strategy == "close" || strategy == "handover" || strategy == "none"
+	}
 	switch strategy {
 	case "migrate":
 		return s.Kind != "udp"
@@ -53,9 +58,20 @@ func (s scenario) has(strategy string) bool {
 	return true
 }
 
+// before returns how many requests are to come before the first restart.
+func (s scenario) before() int {
+	if s.Habits != nil {
+		return s.Clients
+	}
+	return 4 * s.Clients
+}
+
 // between returns how many requests are to come between two restarts: enough
 // that the new process has all clients, and on a fast link that many are counted.
 func (s scenario) between() int {
+	if s.Habits != nil {
+		return 2 * s.Clients
+	}
 	if s.RoundTrip > 0 || s.AcceptEvery > 0 || s.Kind == "udp" {
 		return 3 * s.Clients
 	}

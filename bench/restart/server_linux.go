@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -15,9 +16,10 @@ import (
 
 // A serverConfig says what a server process does.
 type serverConfig struct {
-	Strategy  string
-	Scenario  scenario
-	IdleGrace time.Duration
+	Strategy string
+	Scenario scenario
+	First    bool // it has no predecessor
+	GiveUp   bool // it listens, and ends
 }
 
 // leaveSignal tells a server to give its place to its successor, or with
@@ -27,12 +29,14 @@ const leaveSignal = syscall.SIGUSR1
 // Lines that servers print on the pipe that they all share:
 //
 //	<pid> ready <pid of the parent>
-//	<pid> left <nanoseconds>
+//	<pid> left <leaving, in JSON>
 //	<pid> refused <error>
+//	<pid> gone
 const (
 	readyLine   = "ready"
 	leftLine    = "left"
 	refusedLine = "refused"
+	goneLine    = "gone"
 )
 
 func say(verb string, value any) {
@@ -68,6 +72,12 @@ func serve(c serverConfig) error {
 	if err != nil {
 		return err
 	}
+	if c.GiveUp {
+		return w.giveUp(c.Scenario)
+	}
+	if h := c.Scenario.Habits; h != nil && c.First {
+		h.Late = 0
+	}
 	a, err := w.application(c.Scenario)
 	if err != nil {
 		return err
@@ -78,14 +88,20 @@ func serve(c serverConfig) error {
 	say(readyLine, parent)
 	for range leave {
 		began := time.Now()
-		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), c.Scenario.deadline())
 		err := a.leave(ctx)
 		cancel()
-		if err == nil {
-			say(leftLine, int64(time.Since(began)))
-			break
+		l, ok := left(err, time.Since(began))
+		if !ok {
+			say(refusedLine, strings.ReplaceAll(l.Error, "\n", "; "))
+			continue
 		}
-		say(refusedLine, strings.ReplaceAll(err.Error(), "\n", "; "))
+		text, err := json.Marshal(l)
+		if err != nil {
+			return err
+		}
+		say(leftLine, string(text))
+		break
 	}
 	// No client is waited for longer than patience.
 	ctx, cancel := context.WithTimeout(context.Background(), patience+patience/2)

@@ -41,14 +41,15 @@ func TestWriteDocuments(t *testing.T) {
 	if err := os.WriteFile(name, []byte("no markers"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := writeDocuments(dir, "command", someResults()); err == nil {
+	d := document{command: "command", begin: tableBegin, end: tableEnd, tables: table, plot: plot}
+	if err := d.write(dir, someResults()); err == nil {
 		t.Error("the control, a document without markers, is written")
 	}
 	text := "before\n" + tableBegin + "old\n" + tableEnd + "after\n"
 	if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := writeDocuments(dir, "command", someResults()); err != nil {
+	if err := d.write(dir, someResults()); err != nil {
 		t.Fatal(err)
 	}
 	got, err := os.ReadFile(name)

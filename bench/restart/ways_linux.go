@@ -24,6 +24,8 @@ type way struct {
 	before func(ctx context.Context, socket any) error
 	// beforeAll is before for all sockets of a shard.
 	beforeAll func(ctx context.Context, sockets []any) error
+	// shared marks a listener whose socket others have, too.
+	shared func(net.Listener) net.Listener
 	// web returns an HTTP server for a listener.
 	web func(srv *http.Server, ln net.Listener) webServer
 }
@@ -31,22 +33,36 @@ type way struct {
 // A webServer is an HTTP server. Shutdown ends it, with its listener.
 type webServer interface {
 	Serve(net.Listener) error
+	ServeTLS(ln net.Listener, certFile, keyFile string) error
 	Shutdown(context.Context) error
+	Draining() <-chan struct{}
 }
 
 // A plainServer leaves its listener as before does.
 type plainServer struct {
 	*http.Server
-	ln     net.Listener
-	before func(context.Context, any) error
+	ln       net.Listener
+	before   func(context.Context, any) error
+	draining chan struct{}
+}
+
+func newPlainServer(srv *http.Server, ln net.Listener, before func(context.Context, any) error) *plainServer {
+	s := &plainServer{srv, ln, before, make(chan struct{})}
+	srv.RegisterOnShutdown(func() { close(s.draining) })
+	return s
 }
 
 func (s *plainServer) Shutdown(ctx context.Context) error {
 	if err := s.before(ctx, s.ln); err != nil {
 		return err
 	}
-	return s.Server.Shutdown(ctx)
+	if err := s.Server.Shutdown(ctx); err != nil {
+		return &stoppedError{err}
+	}
+	return nil
 }
+
+func (s *plainServer) Draining() <-chan struct{} { return s.draining }
 
 func newWay(c serverConfig) (*way, error) {
 	w := &way{
@@ -55,8 +71,9 @@ func newWay(c serverConfig) (*way, error) {
 		ready:        func() error { return nil },
 		before:       func(context.Context, any) error { return nil },
 		beforeAll:    func(context.Context, []any) error { return nil },
+		shared:       func(ln net.Listener) net.Listener { return ln },
 	}
-	w.web = func(srv *http.Server, ln net.Listener) webServer { return &plainServer{srv, ln, w.before} }
+	w.web = func(srv *http.Server, ln net.Listener) webServer { return newPlainServer(srv, ln, w.before) }
 	switch c.Strategy {
 	case "stop-start":
 		// Workers that are replaced one by one share the port all the same.
@@ -66,7 +83,7 @@ func newWay(c serverConfig) (*way, error) {
 	case "descriptors":
 		return w, w.passDescriptors()
 	case "handover":
-		w.handOver(c.IdleGrace)
+		w.handOver()
 	case "none", "close", "migrate":
 	default:
 		return nil, errors.New("no strategy " + c.Strategy)

@@ -56,7 +56,7 @@ func Look(ctx context.Context, diag *sockdiag.Conn, socks ...*Socket) (Dump, err
 
 // Members are those of a group at one time.
 type Members struct {
-	All    []uint64          // cookies, in no order
+	All    []uint64          // cookies, in ascending order
 	Marks  []sockdiag.Member // those that are marked, other than the one that asked
 	Coming int               // how many TCP sockets are bound, and are going to listen (see Announce)
 	// Connected is how many UDP sockets of the address are connected. They get
@@ -95,6 +95,7 @@ func (d Dump) Members(s *Socket) (Members, error) {
 		}
 	}
 	if self {
+		slices.Sort(m.All)
 		return m, nil
 	}
 	if err := s.Control(func(uintptr) {}); err != nil {
@@ -132,9 +133,7 @@ func Listened(ctx context.Context, diag *sockdiag.Conn, c syscall.RawConn, at ne
 
 // Same reports whether the members are those of a set without an order.
 func (m *Members) Same(cookies []uint64) bool {
-	return len(cookies) == len(m.All) && !slices.ContainsFunc(cookies, func(c uint64) bool {
-		return !slices.Contains(m.All, c)
-	})
+	return len(cookies) == len(m.All) && slices.Equal(slices.Sorted(slices.Values(cookies)), m.All)
 }
 
 // Missing adds errors.ErrUnsupported, and the cure, to an error that says that

@@ -172,7 +172,7 @@ func TestMembersBound(t *testing.T) {
 				t.Errorf("%s: listens: %v, %v", address, on, err)
 			}
 			if want != nil {
-				if err := s.Listen(); err != nil {
+				if err := Listen(s); err != nil {
 					t.Fatal(err)
 				}
 			}

@@ -82,15 +82,14 @@ func (w *way) remember(ctx context.Context, diag *sockdiag.Conn) (*memory, error
 func (m *memory) slots(ctx context.Context, diag *sockdiag.Conn, members Members) ([]uint64, error) {
 	return members.bySlot(func(n int) ([]uint64, error) {
 		next := 0
-		return compare(n, members.often(n), len(m.clients), func() (slot int, member uint64, err error) {
+		return compare(n, members.often(n), len(m.clients), func() (slot int, port uint16, err error) {
 			client := m.clients[next]
 			next++
 			slot = client.part * n / parts
 			if slot != ((client.part+1)*n-1)/parts {
-				return -1, 0, nil
+				slot = -1
 			}
-			member, err = m.ask(ctx, diag, m.local, m.device, client.port)
-			return slot, member, err
-		})
+			return slot, client.port, nil
+		}, func(port uint16) (uint64, error) { return m.ask(ctx, diag, m.local, m.device, port) })
 	})
 }

@@ -35,10 +35,11 @@ func TestBySlot(t *testing.T) {
 				return array[i]
 			}
 			find := func(n, often int) ([]uint64, error) {
-				return compare(n, often, n*(64+8*often), func() (int, uint64, error) {
-					hash := rand.Float64()
-					return int(hash * float64(n)), receiver(hash), nil
-				})
+				hash := func(port uint16) float64 { return float64(port) / (1 << 16) }
+				return compare(n, often, n*(64+8*often), func() (int, uint16, error) {
+					port := uint16(rand.IntN(1 << 16))
+					return int(hash(port) * float64(n)), port, nil
+				}, func(port uint16) (uint64, error) { return receiver(hash(port)), nil })
 			}
 			slots, err := m.bySlot(func(n int) ([]uint64, error) { return find(n, m.often(n)) })
 			switch {

@@ -133,30 +133,30 @@ func (w *way) slots(ctx context.Context, diag *sockdiag.Conn, members Members) (
 			unix.Close(fd)
 		}
 	}()
-	var twins []uint64 // cookies by slot
+	twins := map[uint64]int{} // their slots by cookie
 	return members.bySlot(func(n int) ([]uint64, error) {
 		for len(twins) < n {
 			fd, cookie, err := w.open()
 			if err != nil {
 				return nil, err
 			}
-			fds, twins = append(fds, fd), append(twins, cookie)
+			fds, twins[cookie] = append(fds, fd), len(twins)
 		}
 		// With so many tries the probability that a slot is not found often enough is
 		// less than 2^-32.
 		often := members.often(n)
-		return compare(n, often, n*(64+8*often), func() (slot int, member uint64, err error) {
-			port := uint16(1 + rand.IntN(math.MaxUint16))
+		return compare(n, often, n*(64+8*often), func() (slot int, port uint16, err error) {
+			port = uint16(1 + rand.IntN(math.MaxUint16))
 			twin, err := w.ask(ctx, diag, w.twin, w.ghost, port)
 			if err != nil {
 				return 0, 0, err
 			}
-			if slot = slices.Index(twins, twin); slot < 0 {
+			slot, ok := twins[twin]
+			if !ok {
 				return 0, 0, errInconsistent
 			}
-			member, err = w.ask(ctx, diag, w.local, w.device, port)
-			return slot, member, err
-		})
+			return slot, port, nil
+		}, func(port uint16) (uint64, error) { return w.ask(ctx, diag, w.local, w.device, port) })
 	})
 }
 
@@ -178,18 +178,22 @@ func (w *way) open() (fd int, cookie uint64, err error) {
 
 var errInconsistent = errors.New("the members do not answer as sockets without SO_INCOMING_CPU do")
 
-// compare returns the cookies of members by slot, of n, as clients find them, each
-// slot often enough: client returns a slot, or -1, and the member that the same client
-// comes to.
-func compare(n, often, clients int, client func() (slot int, member uint64, err error)) ([]uint64, error) {
+// compare returns the cookies of members by slot, of n, each found often enough: client
+// returns clients one by one, and the slot that each comes to, or -1; and member, who
+// that is.
+func compare(n, often, clients int, client func() (slot int, port uint16, err error), member func(port uint16) (uint64, error)) ([]uint64, error) {
 	found, times, missing := make([]uint64, n), make([]int, n), n
 	for range clients {
-		slot, member, err := client()
+		slot, port, err := client()
 		if err != nil {
 			return nil, err
 		}
-		if slot < 0 {
+		if slot < 0 || times[slot] == often {
 			continue
+		}
+		member, err := member(port)
+		if err != nil {
+			return nil, err
 		}
 		if times[slot] > 0 && found[slot] != member {
 			return nil, errInconsistent
@@ -257,19 +261,18 @@ func (w *way) ask(ctx context.Context, diag *sockdiag.Conn, local netip.AddrPort
 // owners returns the members by slot, if found has all of them. In the slots before
 // a member's own one it may answer for connected sockets.
 func (m *Members) owners(found []uint64) ([]uint64, error) {
-	slots := make([]uint64, len(found))
-	owned := 0
+	slots, owned := make([]uint64, len(found)), map[uint64]bool{}
 	for i, c := range found {
 		if c == found[(i+1)%len(found)] && len(found) > 1 {
 			continue
 		}
-		if !slices.Contains(m.All, c) || slices.Contains(slots, c) {
+		if _, ok := slices.BinarySearch(m.All, c); !ok || owned[c] {
 			return nil, errInconsistent
 		}
 		slots[i] = c
-		owned++
+		owned[c] = true
 	}
-	if owned != len(m.All) {
+	if len(owned) != len(m.All) {
 		return nil, errInconsistent
 	}
 	return slots, nil

@@ -147,8 +147,8 @@ func (s *Socket) Listening() (bool, error) {
 
 // Listen makes a TCP socket listen that is bound, with the longest backlog that
 // the system allows.
-func (s *Socket) Listen() error {
-	return control(s, func(fd int) error { return os.NewSyscallError("listen", unix.Listen(fd, 1<<31-1)) })
+func Listen(c syscall.RawConn) error {
+	return control(c, func(fd int) error { return os.NewSyscallError("listen", unix.Listen(fd, 1<<31-1)) })
 }
 
 // Queue returns the number of connections that wait to be accepted:

@@ -241,7 +241,7 @@ func (m *matrix) test(system, uid, name, binary, file string) (string, error) {
 	args := []string{"-test.v", "-test.skip", "^TestDocuments$", "-test.timeout", (*limit - *limit/10).String()}
 	summary := summary
 	if name == restarts {
-		args, summary = []string{"-short", "-json", "-idle-grace", "10s"}, lost
+		args, summary = []string{"-short", "-json"}, lost
 	}
 	cmd := exec.Command(filepath.Join(m.root, "tools/systems/run"), append([]string{system, binary}, args...)...)
 	cmd.Dir = filepath.Join(m.root, name)
