@@ -171,8 +171,10 @@ func (t *trial) replace(w **server) error {
 	old := *w
 	var next *server
 	var err error
-	switch t.Strategy {
-	case "stop-start":
+	h := t.Scenario.Habits
+	alone := h != nil && h.Alone
+	switch {
+	case t.Strategy == "stop-start" || alone:
 		if err := t.leave(old); err != nil {
 			return err
 		}
@@ -182,7 +184,7 @@ func (t *trial) replace(w **server) error {
 		if next, err = t.fleet.start(); err != nil {
 			return err
 		}
-	case "descriptors":
+	case t.Strategy == "descriptors":
 		if err := t.leave(old); err != nil {
 			return err
 		}
@@ -190,7 +192,7 @@ func (t *trial) replace(w **server) error {
 			return err
 		}
 	default:
-		if h := t.Scenario.Habits; h != nil && h.GiveUp {
+		if h != nil && h.GiveUp {
 			t.load.losses.leave(old.process.Pid) // what this one loses is a restart's
 			if err := t.fleet.giveUp(); err != nil {
 				return err

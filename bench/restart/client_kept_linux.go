@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"os"
 	"strconv"
+	"strings"
+	"syscall"
 	"time"
 )
 
@@ -31,7 +33,7 @@ func (k *kept) ask() error {
 	k.idle()
 	began := time.Now()
 	keep, err := k.post()
-	k.load.count(err, time.Since(began)-k.habits.Answer-k.habits.Head-k.habits.Early)
+	k.load.count(err, time.Since(began)-k.habits.Answer-k.habits.Head-k.habits.Early-k.habits.Large)
 	if err != nil || !keep || k.habits.Client == closeClient {
 		k.close()
 	}
@@ -63,7 +65,7 @@ func (k *kept) post() (keep bool, err error) {
 	}
 	if k.conn == nil {
 		if err := k.connect(); err != nil {
-			return false, k.lost(lostConnect, err)
+			return false, k.lost(k.unconnected(err), err)
 		}
 	}
 	k.conn.SetDeadline(time.Now().Add(answerTime))
@@ -74,10 +76,29 @@ func (k *kept) post() (keep bool, err error) {
 	if request, err = k.sendParts(request); err != nil {
 		return false, k.lost(lostHead, err)
 	}
+	if k.habits.Expect {
+		head := len(request) - len(question)
+		if _, err := io.WriteString(k.conn, request[:head]); err != nil {
+			return false, k.lost(kind, err)
+		}
+		// With another answer than 100 Continue, receive finds fault.
+		if response, err := http.ReadResponse(k.in, nil); err != nil || response.StatusCode != http.StatusContinue {
+			return false, k.lost(kind, err)
+		}
+		request = request[head:]
+	}
 	if _, err := io.WriteString(k.conn, request); err != nil {
 		return false, k.lost(kind, err)
 	}
 	return k.receive(kind)
+}
+
+// unconnected is what is lost by a client that gets no connection.
+func (k *kept) unconnected(err error) loss {
+	if k.habits.Alone && errors.Is(err, syscall.ECONNREFUSED) {
+		return lostRefused
+	}
+	return lostConnect
 }
 
 func (k *kept) lost(kind loss, err error) error { return &lostError{kind, k.pid, err} }
@@ -129,6 +150,9 @@ func (k *kept) request() string {
 	if k.habits.Client == closeClient {
 		connection = "Connection: close\r\n"
 	}
+	if k.habits.Expect {
+		connection += "Expect: 100-continue\r\n"
+	}
 	return fmt.Sprintf("POST / HTTP/1.1\r\nHost: server\r\n%sContent-Length: %d\r\n\r\n%s", connection, len(question), question)
 }
 
@@ -143,14 +167,27 @@ func (k *kept) receive(kind loss) (keep bool, err error) {
 	}
 	defer response.Body.Close()
 	k.pid, _ = strconv.Atoi(response.Header.Get(pidHeader))
-	body, err := io.ReadAll(response.Body)
-	if err == nil && (response.StatusCode != http.StatusOK || string(body) != answer) {
+	body, err := k.read(response.Body)
+	if err == nil && (response.StatusCode != http.StatusOK || body != answer) {
 		err = fmt.Errorf("another answer: %s: %s", response.Status, body)
 	}
 	if err != nil {
 		return false, k.lost(lostAnswer, err)
 	}
 	return !response.Close, nil
+}
+
+// read reads an answer. A large one takes a while, and is mostly blank.
+func (k *kept) read(from io.Reader) (string, error) {
+	const part = large / 32
+	for n := 0; k.habits.Large > 0 && n < large-part; n += part {
+		if _, err := io.CopyN(io.Discard, from, part); err != nil {
+			return "", err
+		}
+		time.Sleep(k.habits.Large * part / large)
+	}
+	body, err := io.ReadAll(from)
+	return strings.TrimLeft(string(body), " "), err
 }
 
 func (k *kept) close() {

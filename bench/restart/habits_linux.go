@@ -15,9 +15,13 @@ type habits struct {
 	Early  time.Duration // a connection is there for that long before its first request
 	Answer time.Duration // an answer takes that, and has begun
 
+	Expect bool          // a client waits for 100 Continue before it sends the body
+	Large  time.Duration // an answer is a megabyte, and the client takes that long to read it
+
 	TLS        bool
 	Replayable bool // HTTP/2: the client can send a body again
 
+	Limit     int    // of netutil.LimitListener
 	Wrap      string // what wraps the server's listener
 	KeepAlive bool   // the handler sets Connection: keep-alive
 	Deaf      bool   // WebSockets do not end when the server drains
@@ -26,6 +30,7 @@ type habits struct {
 	Deadline    time.Duration // of Shutdown's context; 0: a minute
 	HalfOpen    bool          // a handshake a second that does not end
 	Late        time.Duration // a successor accepts that much later than it opens its socket
+	Alone       bool          // a server leaves before its successor comes
 	Every       time.Duration // a restart begins so long after the one before, which may go on
 	Activated   bool          // the socket is one that all servers inherit, as from systemd
 	GiveUp      bool          // a process listens, and ends without accepting, before each successor
@@ -64,5 +69,5 @@ func (s scenario) period() time.Duration {
 	if s.Habits == nil {
 		return s.Pause
 	}
-	return s.Pause + s.Habits.Head + s.Habits.Early + s.Habits.Answer + 3*s.RoundTrip
+	return s.Pause + s.Habits.Head + s.Habits.Early + s.Habits.Large + s.Habits.Answer + 3*s.RoundTrip
 }

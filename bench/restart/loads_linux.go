@@ -54,6 +54,7 @@ func loads() []scenario {
 	at(20*ms, "head-4s", "heads take 4 s", 64, 2*time.Second, 6, habits{Head: 4 * time.Second})
 	at(20*ms, "head-20s", "heads take 20 s: more than Shutdown gives them", 64, 8*time.Second, 3, habits{Head: 20 * time.Second})
 	at(20*ms, "answer-7s", "answers take 7 s and have begun", 64, 300*ms, 6, habits{Answer: 7 * time.Second})
+	at(20*ms, "large", "answers of a megabyte, read within 3 s", 32, 300*ms, 6, habits{Large: 3 * time.Second})
 	at(20*ms, "half-open", "a handshake a second that does not end", 64, 300*ms, 5, habits{HalfOpen: true})
 	at(20*ms, "keep-alive-set", "the handler sets Connection: keep-alive", 64, 300*ms, 20, habits{KeepAlive: true})
 	at(20*ms, "pipeline", "3 requests under way on each connection, always", 16, 20*ms, 20, habits{Client: pipelineClient})
@@ -66,6 +67,7 @@ func loads() []scenario {
 	deadline("ctx-1s", "ctx ends after 1 s, a POST every 1 s", time.Second, time.Second, habits{}).Short = true
 	deadline("ctx-1s-blind", "the same, never look", time.Second, time.Second, habits{Look: lookNever}).Restarts = 10
 	deadline("ctx-2s-answer", "ctx ends after 2 s, answers take 4 s", 2*time.Second, 300*ms, habits{Answer: 4 * time.Second}).Restarts = 10
+	deadline("ctx-1s-expect", "ctx ends after 1 s, 100 Continue, every 1 s", time.Second, time.Second, habits{Expect: true}).Restarts = 10
 	deadline("ctx-2s-head", "ctx ends after 2 s, heads take 1 s", 2*time.Second, time.Second, habits{Head: time.Second}).Restarts = 10
 
 	at(20*ms, "tls", "TLS, every 300ms", 48, 300*ms, 20, habits{TLS: true}).Short = true
@@ -105,11 +107,14 @@ func loads() []scenario {
 	at(20*ms, "overlap", "a restart every 2 s, a POST every 5 s", 200, 5*time.Second, 12, habits{Every: 2 * time.Second})
 	at(20*ms, "sockets", "WebSockets that end when Draining says so", 64, 300*ms, 10, habits{Client: socketClient}).Short = true
 	at(20*ms, "sockets-deaf", "WebSockets that do not", 64, 300*ms, 3, habits{Client: socketClient, Deaf: true})
-	at(0, "limit", "netutil.LimitListener, full", 64, 300*ms, 20, habits{Wrap: wrapLimit})
+	at(0, "limit", "netutil.LimitListener, full", 64, 300*ms, 20, habits{Wrap: wrapLimit, Limit: 64})
+	at(0, "limit-8", "the same, for 8 of 64 clients, a connection per request", 64, 20*ms, 20, habits{Client: closeClient, Wrap: wrapLimit, Limit: 8})
 	at(20*ms, "proxy", "go-proxyproto", 64, 300*ms, 20, habits{Wrap: wrapProxy})
 	at(0, "filter", "a filter that refuses some", 64, 300*ms, 20, habits{Wrap: wrapFilter})
 	at(0, "activated", "a socket of systemd's, marked by Shared, a connection per request", 64, 50*ms, 20, habits{Client: closeClient, Activated: true})
 	at(20*ms, "activated-kept", "the same, connections kept", 64, 300*ms, 10, habits{Activated: true})
+	at(0, "alone", "no successor until the server has left, a POST every 300ms", 64, 300*ms, 20, habits{Alone: true})
+	at(0, "alone-close", "the same, a connection per request", 64, 20*ms, 20, habits{Client: closeClient, Alone: true})
 	at(0, "late", "a successor accepts 2 s later, a connection per request", 64, 50*ms, 5, habits{Client: closeClient, Late: 2 * time.Second})
 	at(0, "give-up", "one that listens and ends comes before", 64, 50*ms, 10, habits{Client: closeClient, GiveUp: true})
 	return all

@@ -19,10 +19,11 @@ const (
 	// These a server can't help, and does not count.
 	lostPipelined loss = "pipelined request" // behind an answer that said close
 	lostUnsent    loss = "request that the client did not send"
+	lostRefused   loss = "connection while no server was there"
 )
 
 // excepted reports whether nil does not mean that there was no such loss.
-func (k loss) excepted() bool { return k == lostPipelined || k == lostUnsent }
+func (k loss) excepted() bool { return k == lostPipelined || k == lostUnsent || k == lostRefused }
 
 // A lostError is what became of a request.
 type lostError struct {

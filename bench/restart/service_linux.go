@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -21,6 +22,9 @@ type service struct {
 
 // pidHeader has the server's process id, for clients to know who lost their request.
 const pidHeader = "Server-Pid"
+
+// large is the size of a large answer.
+const large = 1 << 20
 
 const socketPath = "/socket"
 
@@ -49,7 +53,7 @@ func newService(w *way, ln net.Listener, s scenario) (*service, error) {
 	if a.habits.Activated {
 		ln = w.shared(ln)
 	}
-	wrapped, err := wrap(a.habits.Wrap, ln, s.Clients)
+	wrapped, err := wrap(a.habits, ln)
 	if err != nil {
 		return nil, err
 	}
@@ -80,6 +84,9 @@ func (a *service) answer(w http.ResponseWriter, r *http.Request) {
 		time.Sleep(a.habits.Answer)
 		io.WriteString(w, answer[1:])
 		return
+	}
+	if a.habits.Large > 0 {
+		io.WriteString(w, strings.Repeat(" ", large-len(answer)))
 	}
 	io.WriteString(w, answer)
 }

@@ -16,19 +16,19 @@ const (
 	wrapFilter = "filter"
 )
 
-// wrap wraps a listener as a scenario's server does. A limit is the number of clients.
-func wrap(name string, ln net.Listener, clients int) (net.Listener, error) {
-	switch name {
+// wrap wraps a listener as a scenario's server does.
+func wrap(h habits, ln net.Listener) (net.Listener, error) {
+	switch h.Wrap {
 	case "":
 		return ln, nil
 	case wrapLimit:
-		return netutil.LimitListener(ln, clients), nil
+		return netutil.LimitListener(ln, h.Limit), nil
 	case wrapProxy:
 		return &proxyproto.Listener{Listener: ln, ReadHeaderTimeout: 10 * time.Second}, nil
 	case wrapFilter:
 		return &filter{ln}, nil
 	}
-	return nil, fmt.Errorf("no wrapper %q", name)
+	return nil, fmt.Errorf("no wrapper %q", h.Wrap)
 }
 
 // unwanted is the address of clients that the filter refuses.
