@@ -18,6 +18,9 @@ type cell struct {
 	Seed     uint64
 }
 
+// estimate is about how long a cell takes.
+func (c cell) estimate() time.Duration { return time.Duration(c.Restarts) * c.Scenario.period() }
+
 // A trial is a cell under way.
 type trial struct {
 	cell

@@ -119,10 +119,17 @@ func harness() error {
 	return nil
 }
 
-// runAll runs cells, some of them at once, and returns their results in the same
-// order.
+// runAll runs cells, some of them at once and the longest first, and returns their
+// results in the same order.
 func runAll(cells []cell, parallel int, asJSON bool) ([]result, error) {
 	results, errs := make([]result, len(cells)), make([]error, len(cells))
+	order := make([]int, len(cells))
+	for i := range order {
+		order[i] = i
+	}
+	if parallel > 1 {
+		slices.SortStableFunc(order, func(i, j int) int { return cmp.Compare(cells[j].estimate(), cells[i].estimate()) })
+	}
 	var next, done atomic.Int32
 	var printing sync.Mutex
 	var running sync.WaitGroup
@@ -130,7 +137,8 @@ func runAll(cells []cell, parallel int, asJSON bool) ([]result, error) {
 		running.Go(func() {
 			// The kernel ends a cell with the thread that started it.
 			runtime.LockOSThread()
-			for i := int(next.Add(1)) - 1; i < len(cells); i = int(next.Add(1)) - 1 {
+			for n := int(next.Add(1)) - 1; n < len(cells); n = int(next.Add(1)) - 1 {
+				i := order[n]
 				c := cells[i]
 				began := time.Now()
 				r, err := c.start()
