@@ -18,6 +18,10 @@
 // TestAcceptCounts finds every connection cheaper. A hook with three more system
 // calls shows that the counter counts.
 //
+// TestRestart and TestLoads are short runs of the command restart, which replaces
+// server processes under load. With package handover nothing is lost, and what
+// HTTPServer's Shutdown returns is what clients lost; with http.Server's something is.
+//
 // # What the benchmarks measure
 //
 // BenchmarkListen and BenchmarkListenPacket open and close a socket on a fixed,
