@@ -156,7 +156,7 @@ func TestRestart(t *testing.T) {
 	}{
 		{name: "IPv4", server: "-net tcp4 -addr 127.0.0.1:9999"},
 		{name: "IPv4 any", server: "-net tcp4 -addr :9999", long: true},
-		{name: "many", server: "-net tcp4 -addr 127.0.0.1:9999", load: "-n 512"},
+		{name: "many", server: "-net tcp4 -addr 127.0.0.1:9999", load: fmt.Sprint("-n ", testnet.Rounds(512, 256))},
 		{name: "IPv6", server: "-net tcp6 -addr [::1]:9999", load: "-addr [::1]:9999"},
 		{name: "IPv6 only", server: "-net tcp6 -addr [::]:9999", load: "-addr [::1]:9999", long: true},
 		{name: "dual stack", server: "-net tcp -addr :9999", long: true},

@@ -68,7 +68,7 @@ func TestPythonOutcome(t *testing.T) {
 	if !errors.As(err, &lost) || lost.kind != lostRequest || lost.pid != 12 || !errors.Is(err, io.EOF) {
 		t.Errorf("%#v", err)
 	}
-	if err, _ := pythonOutcome(strings.Fields("Traceback")); err == nil || errors.As(err, &lost) {
+	if _, err := pythonOutcome(strings.Fields("Traceback")); err == nil || errors.As(err, &lost) {
 		t.Errorf("what is no outcome: %v", err)
 	}
 }
