@@ -52,7 +52,8 @@ func (l *load) startPython(s scenario, seed uint64) (stop func(), err error) {
 	go func() {
 		defer close(read)
 		for lines := bufio.NewScanner(out); lines.Scan(); {
-			l.count(pythonOutcome(strings.Fields(lines.Text())))
+			took, err := pythonOutcome(strings.Fields(lines.Text()))
+			l.count(err, took)
 		}
 	}()
 	return func() {
@@ -65,11 +66,11 @@ func (l *load) startPython(s scenario, seed uint64) (stop func(), err error) {
 }
 
 // pythonOutcome is what a line of the clients says.
-func pythonOutcome(words []string) (error, time.Duration) {
+func pythonOutcome(words []string) (took time.Duration, err error) {
 	switch {
 	case len(words) == 3 && words[0] == "ok":
-		took, err := strconv.ParseFloat(words[2], 64)
-		return err, time.Duration(took * float64(time.Second))
+		seconds, err := strconv.ParseFloat(words[2], 64)
+		return time.Duration(seconds * float64(time.Second)), err
 	case len(words) == 4 && words[0] == "lost":
 		kinds := map[string]loss{"connect": lostConnect, "first": lostFirst, "request": lostRequest}
 		errs := map[string]error{
@@ -81,7 +82,7 @@ func pythonOutcome(words []string) (error, time.Duration) {
 		if err == nil {
 			err = errors.New(words[3])
 		}
-		return &lostError{kinds[words[1]], pid, err}, 0
+		return 0, &lostError{kinds[words[1]], pid, err}
 	}
-	return fmt.Errorf("a Python client says %q", words), 0
+	return 0, fmt.Errorf("a Python client says %q", words)
 }

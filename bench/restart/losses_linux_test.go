@@ -60,15 +60,15 @@ func TestLedger(t *testing.T) {
 }
 
 func TestPythonOutcome(t *testing.T) {
-	if err, took := pythonOutcome(strings.Fields("ok 12 1.5")); err != nil || took != 1500*time.Millisecond {
+	if took, err := pythonOutcome(strings.Fields("ok 12 1.5")); err != nil || took != 1500*time.Millisecond {
 		t.Error(err, took)
 	}
-	err, _ := pythonOutcome(strings.Fields("lost request 12 RemoteDisconnected"))
+	_, err := pythonOutcome(strings.Fields("lost request 12 RemoteDisconnected"))
 	var lost *lostError
 	if !errors.As(err, &lost) || lost.kind != lostRequest || lost.pid != 12 || !errors.Is(err, io.EOF) {
 		t.Errorf("%#v", err)
 	}
-	if err, _ := pythonOutcome(strings.Fields("Traceback")); err == nil || errors.As(err, &lost) {
+	if _, err := pythonOutcome(strings.Fields("Traceback")); err == nil || errors.As(err, &lost) {
 		t.Errorf("what is no outcome: %v", err)
 	}
 }
