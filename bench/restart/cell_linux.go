@@ -15,7 +15,13 @@ type cell struct {
 }
 
 // estimate is about how long a cell takes.
-func (c cell) estimate() time.Duration { return time.Duration(c.Restarts) * c.Scenario.period() }
+func (c cell) estimate() time.Duration {
+	each := c.Scenario.period()
+	if h := c.Scenario.Habits; h != nil && h.HalfOpen {
+		each += c.Scenario.deadline()
+	}
+	return time.Duration(c.Restarts) * each
+}
 
 // A trial is a cell under way.
 type trial struct {
