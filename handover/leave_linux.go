@@ -125,6 +125,9 @@ func (s *set) refreshOnce(ctx context.Context) error {
 			p.slots = was.slots
 			continue
 		}
+		if len(p.group.All) == len(p.own) {
+			continue // nobody is to be chosen
+		}
 		if p.slots, err = p.own[0].Slots(ctx, s.diag, p.group); err != nil {
 			break
 		}
