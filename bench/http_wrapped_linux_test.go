@@ -1,3 +1,5 @@
+//lint:file-ignore SA1019 These are what servers have.
+
 package bench_test
 
 import (

@@ -205,7 +205,7 @@ func TestResume(t *testing.T) {
 	testnet.Parallel(t)
 	testnet.Namespace(t)
 	old, m, _ := startAdopted(t, "tcp")
-	clients := start(t, os.Getuid(), "load", "-n", "16")
+	clients := start(t, os.Getuid(), "load", "-n", "8")
 	for range testnet.Rounds(5, 2) {
 		next := start(t, os.Getuid(), "serve")
 		if err := m.Drain(t.Context()); err != nil {
@@ -259,7 +259,7 @@ func TestHold(t *testing.T) {
 					t.Fatal(err)
 				}
 				n := 2000
-				if share == 0 || share == 1 {
+				if share == 0 || share == 1 || flags != nil {
 					n = 100
 				}
 				want, got := float64(n)*share, float64(sharesOf(t, addr, n)[next.pid()])

@@ -47,7 +47,7 @@ func TestDeadHandshakes(t *testing.T) {
 		ports[i] = uint16(20000 + i)
 	}
 	synFrom(t, ports...)
-	next := start(t, os.Getuid(), "serve", "-net", "tcp4", "-addr", ":9999")
+	next := start(t, ordinary(), "serve", "-net", "tcp4", "-addr", ":9999")
 	server.tell(t, "drain")
 	steered(t, next)
 	calls := func() (n int) {

@@ -3,6 +3,7 @@
 package handover
 
 import (
+	"context"
 	"crypto/tls"
 	"io"
 	"math/rand/v2"
@@ -100,11 +101,12 @@ func TestDistance(t *testing.T) {
 				for range 60 {
 					transport := &http.Transport{
 						TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, ForceAttemptHTTP2: test.http2,
-						Dial: func(network, _ string) (net.Conn, error) {
+						DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+							to := addr
 							if leaving.Load() {
-								return net.Dial(network, nextAddr)
+								to = nextAddr
 							}
-							return net.Dial(network, addr)
+							return (&net.Dialer{}).DialContext(ctx, network, to)
 						},
 					}
 					client := &http.Client{Transport: transport}

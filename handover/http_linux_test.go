@@ -199,14 +199,18 @@ func TestRestartHTTP(t *testing.T) {
 	for _, test := range []struct {
 		name, server, load string
 		repeats            bool // the control loses nothing: nobody is idle, or the client repeats
+		long               bool
 	}{
-		{"keep-alive", "", "", false},
-		{"one request each", "", "-keep=false", false},
-		{"requests that last", "-hold", "-hold", true},
-		{"two listeners", "-listeners 2", "", false},
-		{"TLS", "-tls", "-scheme https", false},
-		{"HTTP2", "-tls", "-scheme https -http2", true},
+		{"keep-alive", "", "", false, false},
+		{"one request each", "", "-keep=false", false, true},
+		{"requests that last", "-hold", "-hold", true, true},
+		{"two listeners", "-listeners 2", "", false, false},
+		{"TLS", "-tls", "-scheme https", false, false},
+		{"HTTP2", "-tls", "-scheme https -http2", true, false},
 	} {
+		if test.long && !testnet.Long {
+			continue
+		}
 		t.Run(test.name, func(t *testing.T) {
 			testnet.Namespace(t)
 			restarts := func(drain bool) (lost int) {

@@ -274,7 +274,7 @@ func answer(conn net.Conn) {
 // input.
 func load(args []string) error {
 	flags := flag.NewFlagSet("load", flag.ContinueOnError)
-	clients := flags.Int("n", 64, "")
+	clients := flags.Int("n", testnet.Rounds(64, 24), "")
 	network := flags.String("net", "tcp", "")
 	addr := flags.String("addr", "127.0.0.1:9999", "")
 	device := flags.String("device", "", "")

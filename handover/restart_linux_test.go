@@ -152,19 +152,23 @@ func TestRestart(t *testing.T) {
 		server    string // flags
 		load      string
 		syncookie bool
+		long      bool
 	}{
 		{name: "IPv4", server: "-net tcp4 -addr 127.0.0.1:9999"},
-		{name: "IPv4 any", server: "-net tcp4 -addr :9999"},
-		{name: "many", server: "-net tcp4 -addr 127.0.0.1:9999", load: "-n 512"},
+		{name: "IPv4 any", server: "-net tcp4 -addr :9999", long: true},
+		{name: "many", server: "-net tcp4 -addr 127.0.0.1:9999", load: fmt.Sprint("-n ", testnet.Rounds(512, 256))},
 		{name: "IPv6", server: "-net tcp6 -addr [::1]:9999", load: "-addr [::1]:9999"},
-		{name: "IPv6 only", server: "-net tcp6 -addr [::]:9999", load: "-addr [::1]:9999"},
-		{name: "dual stack", server: "-net tcp -addr :9999"},
+		{name: "IPv6 only", server: "-net tcp6 -addr [::]:9999", load: "-addr [::1]:9999", long: true},
+		{name: "dual stack", server: "-net tcp -addr :9999", long: true},
 		{name: "dual stack, IPv6 clients", server: "-net tcp -addr :9999", load: "-addr [::1]:9999"},
 		{name: "device", server: "-net tcp4 -addr :9999 -device lo"},
-		{name: "backlog", server: "-net tcp4 -addr :9999 -backlog 32", load: "-n 32"},
+		{name: "backlog", server: "-net tcp4 -addr :9999 -backlog 32", load: "-n 32", long: true},
 		{name: "deferred", server: "-net tcp4 -addr :9999 -defer 5"},
 		{name: "syncookies", server: "-net tcp4 -addr :9999", syncookie: true},
 	} {
+		if test.long && !testnet.Long {
+			continue
+		}
 		t.Run(test.name, func(t *testing.T) {
 			testnet.Namespace(t)
 			if test.syncookie {

@@ -147,11 +147,19 @@ func obey(counts *atomic.Bool, calls *atomic.Int64) error {
 	return nil
 }
 
+// ordinary is a user without privileges, who makes fewer calls.
+func ordinary() int {
+	if os.Getuid() == 0 {
+		return nobody
+	}
+	return os.Getuid()
+}
+
 // startStepped starts one that gets a signal at step number at.
 func startStepped(t testing.TB, kind string, signal unix.Signal, at int, from string, address ...string) process {
 	t.Helper()
 	args := []string{strconv.Itoa(int(signal)), strconv.Itoa(at), from, kind}
-	return process{testnet.Start(t, os.Getuid(), "stepped", append(args, address...)...)}
+	return process{testnet.Start(t, ordinary(), "stepped", append(args, address...)...)}
 }
 
 // connects makes n requests, each on a connection of its own, or as a datagram from
@@ -232,7 +240,7 @@ func (p process) replaceBy(t testing.TB, kind string, next process) process {
 // listens, and of the old one in Drain and in Close.
 func countSteps(t *testing.T, kind string) (listening, draining, closing int) {
 	t.Helper()
-	server := start(t, os.Getuid(), "serve kind", kind)
+	server := start(t, ordinary(), "serve kind", kind)
 	p := startStepped(t, kind, unix.SIGKILL, 0, "listen")
 	if line := p.expect(t, "listening", "unable"); strings.HasPrefix(line, "unable") {
 		t.Skipf("needs seccomp's notifications: %s", line)
@@ -270,7 +278,7 @@ func oldAtEveryStep(t *testing.T, kind string) {
 	testnet.Namespace(t)
 	needDrain(t)
 	_, draining, closing := countSteps(t, kind)
-	server := start(t, os.Getuid(), "serve kind", kind)
+	server := start(t, ordinary(), "serve kind", kind)
 	ends := map[string]int{}
 	// Most are look-ups of twins, in the middle.
 	steps := someSteps(draining, testnet.Rounds(14, 4))
@@ -287,7 +295,7 @@ func oldAtEveryStep(t *testing.T, kind string) {
 		old := startStepped(t, kind, signal, at, "drain")
 		old.expect(t, "listening")
 		server.replaceBy(t, kind, old)
-		next := start(t, os.Getuid(), "serve kind", kind)
+		next := start(t, ordinary(), "serve kind", kind)
 		old.tell(t, "drain")
 		line, during := old.expect(t, "step", "drained"), "Drain"
 		if strings.HasPrefix(line, "drained") {
@@ -350,7 +358,7 @@ func successorAtEveryStep(t *testing.T, kind string) {
 	testnet.Namespace(t)
 	needDrain(t)
 	calls, _, _ := countSteps(t, kind)
-	server := start(t, os.Getuid(), "serve kind", kind)
+	server := start(t, ordinary(), "serve kind", kind)
 	ends := map[string]int{}
 	for i, at := range someSteps(calls, testnet.Rounds(16, 4)) {
 		signal := []unix.Signal{unix.SIGKILL, unix.SIGSTOP}[i%2]
@@ -363,7 +371,7 @@ func successorAtEveryStep(t *testing.T, kind string) {
 			next.Wait()
 			ends["killed"]++
 			serves(t, kind, server)
-			next = start(t, os.Getuid(), "serve kind", kind)
+			next = start(t, ordinary(), "serve kind", kind)
 		default:
 			next.stopped(t)
 			heard := connects(t, kind, 10)

@@ -27,10 +27,11 @@ type shardServer struct {
 // them without is the control. With one successor only the kernel has nobody to
 // choose that stays where it is.
 func TestDrainAll(t *testing.T) {
+	t.Parallel()
 	needDrain(t)
 	for _, test := range []struct {
 		network, address string
-		sizes            []int // of which the first four show each order of more and less
+		sizes            []int // of which the first three show more and less
 		backward         bool
 	}{
 		{"tcp", "127.0.0.1:0", []int{3, 2, 4, 3, 2, 4, 2, 2, 3}, false},
@@ -43,7 +44,7 @@ func TestDrainAll(t *testing.T) {
 		{"udp", "127.0.0.1:0", []int{3, 2, 4}, false},
 		{"udp", "127.0.0.1:0", []int{4, 2, 3}, true},
 	} {
-		sizes := test.sizes[:testnet.Rounds(len(test.sizes), min(len(test.sizes), 4))]
+		sizes := test.sizes[:testnet.Rounds(len(test.sizes), min(len(test.sizes), 3))]
 		t.Run(fmt.Sprintf("%s %d backward %v", test.network, sizes, test.backward), func(t *testing.T) {
 			lossless(t, func(drain bool) (lost int) {
 				answered, lost := replaceShards(t, test.network, test.address, sizes, drain, test.backward)
@@ -94,6 +95,7 @@ func replaceShards(t *testing.T, network, address string, sizes []int, drain, ba
 
 // Sockets of several ports are replaced together under load, by more and by fewer.
 func TestDrainAllMix(t *testing.T) {
+	t.Parallel()
 	needDrain(t)
 	places := []struct {
 		network, address string
@@ -137,7 +139,7 @@ func TestDrainAllMix(t *testing.T) {
 						}
 					}))
 				}
-				for generation := range testnet.Rounds(6, 2) {
+				for generation := range testnet.Rounds(6, 1) {
 					for range 100 {
 						<-step
 					}

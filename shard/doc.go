@@ -34,8 +34,8 @@
 //	lns4, err := shard.Listen("tcp4", ":8080", 0)
 //	lns6, err := shard.Listen("tcp6", ":8080", 0)
 //
-// ByCPU, Steer and ByHash are Linux's. They need sock_diag, and probes that show
-// which of the sockets the kernel knows by which number, and so that it runs such
-// programs at all: sandboxes accept them and do nothing (gVisor). Elsewhere every
-// function returns an error for which errors.Is(err, errors.ErrUnsupported) holds.
+// ByCPU, Steer and ByHash are Linux's, 5.10 or later. They need sock_diag, by which
+// they learn which of the sockets the kernel knows by which number; nothing is sent.
+// Elsewhere, and where a sandbox or the kernel lacks that, errors.Is(err,
+// errors.ErrUnsupported) holds. Sockets with SO_INCOMING_CPU cannot be told apart.
 package shard

@@ -119,6 +119,7 @@ func TestClaim(t *testing.T) {
 // and all get on.
 func TestClaimAtOnce(t *testing.T) {
 	testnet.Namespace(t)
+	diagConn(t) // or there are no claims
 	file := filepath.Join(t.TempDir(), "claimed")
 	var processes []*testnet.Process
 	for range 2 {

@@ -60,7 +60,7 @@ func begin(t *testing.T, network, address string) net.Conn {
 // The handshakes at the addresses of listeners are found, and those of others are
 // not.
 func TestHandshakes(t *testing.T) {
-	for _, test := range []struct{ network, address, client, other string }{
+	for i, test := range []struct{ network, address, client, other string }{
 		{"tcp4", "127.0.0.1:9999", "127.0.0.1:9999", "127.0.0.2:9999"},
 		{"tcp4", "0.0.0.0:9999", "127.0.0.7:9999", "127.0.0.1:9998"},
 		{"tcp6", "[::1]:9999", "[::1]:9999", "[::1]:9998"},
@@ -70,6 +70,9 @@ func TestHandshakes(t *testing.T) {
 	} {
 		testnet.Namespace(t)
 		diag := diagConn(t)
+		// The kernel takes a second to forget handshakes of closed listeners.
+		ports := strings.NewReplacer("9999", fmt.Sprint(9100+2*i), "9998", fmt.Sprint(9101+2*i))
+		test.address, test.client, test.other = ports.Replace(test.address), ports.Replace(test.client), ports.Replace(test.other)
 		m, other := open(t, test.network, test.address, deferring), open(t, "tcp", test.other, deferring)
 		if found, _ := handshakes(t, diag, m); len(found) != 0 {
 			t.Errorf("%v: none began, and %v", test, found)
@@ -136,6 +139,7 @@ func pendingOf(t *testing.T, diag *sockdiag.Conn, all Handshakes, n int) Handsha
 
 // A dead client's handshake is found as well: it sent a SYN, and does not answer.
 func TestHandshakesDead(t *testing.T) {
+	testnet.NeedRoot(t)
 	testnet.Namespace(t)
 	diag := diagConn(t)
 	m := open(t, "tcp4", "127.0.0.1:9999")
@@ -354,6 +358,7 @@ func bpf[T any](t *testing.T, command int, attr *T) int {
 
 // A socket with IP_TRANSPARENT may get connections to any address and port.
 func TestHandshakesTransparent(t *testing.T) {
+	testnet.NeedRoot(t)
 	testnet.Namespace(t)
 	diag := diagConn(t)
 	transparent := func(fd int) error { return unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_TRANSPARENT, 1) }

@@ -103,6 +103,7 @@ func TestMembersOthers(t *testing.T) {
 
 // A socket that is no member tells why.
 func TestMembersNone(t *testing.T) {
+	testnet.NeedRoot(t)
 	testnet.Namespace(t)
 	elsewhere := []*member{open(t, "tcp4", "127.0.0.1:9999"), open(t, "udp6", "[::1]:9999")}
 	there := diagConn(t)

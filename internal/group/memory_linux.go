@@ -23,8 +23,8 @@ type client struct {
 	part int
 }
 
-// parts is how many a memory tells apart. They tell the slots of some 30 members.
-const parts = 64
+// parts is how many a memory tells apart. They tell the slots of some 15 members.
+const parts = 32
 
 // Remember learns what Slots needs when the process cannot open sockets like this
 // one any more: as an ordinary user, on a port below net.ipv4.ip_unprivileged_port_start

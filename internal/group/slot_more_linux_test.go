@@ -35,6 +35,7 @@ func TestOneMoreLimit(t *testing.T) {
 
 // Connections that begin while one more socket is in the group come to the members.
 func TestOneMoreConnections(t *testing.T) {
+	testnet.NeedRoot(t)
 	for _, address := range []string{"[::1]:9999", "[::]:9999"} {
 		testnet.Namespace(t)
 		diag := diagConn(t)

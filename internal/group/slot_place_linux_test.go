@@ -70,7 +70,9 @@ func TestSlotsDevice(t *testing.T) {
 
 // A group at an address of a link, which is one with its device.
 func TestSlotsLinkLocal(t *testing.T) {
+	testnet.NeedRoot(t)
 	testnet.Namespace(t)
+	diagConn(t) // or no slots are known
 	address(t, netip.MustParseAddr("fe80::1234:5678"), lo)
 	for _, network := range []string{"tcp6", "udp6"} {
 		members := reordered(t, 4, network, "[fe80::1234:5678%lo]:9999")
@@ -117,6 +119,7 @@ func address(t *testing.T, addr netip.Addr, device int) {
 // open them.
 func TestSlotsMapped(t *testing.T) {
 	testnet.Namespace(t)
+	diagConn(t) // or no slots are known
 	for network, kind := range map[string]int{"tcp": unix.SOCK_STREAM, "udp": unix.SOCK_DGRAM} {
 		var members []*member
 		for range 5 {

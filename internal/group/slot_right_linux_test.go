@@ -154,11 +154,13 @@ func TestSlotsTwoGroups(t *testing.T) {
 // Members come and go while the slots are learnt: they are as they were at a moment
 // meanwhile, or unknown.
 func TestSlotsChange(t *testing.T) {
-	total := 0
+	testnet.NeedRoot(t)
+	total, learns := 0, false
 	for _, place := range places {
 		t.Run(place.network+" "+place.address, func(t *testing.T) {
 			testnet.Namespace(t)
 			diag := diagConn(t)
+			learns = true
 			ns, err := unix.Open("/proc/thread-self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0)
 			if err != nil {
 				t.Fatal(err)
@@ -225,7 +227,7 @@ func TestSlotsChange(t *testing.T) {
 			t.Logf("%d known, %d unknown, %d changes", known, unknown, len(history)-1)
 		})
 	}
-	if total == 0 {
+	if total == 0 && learns {
 		t.Error("never known")
 	}
 }

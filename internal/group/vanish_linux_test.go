@@ -23,7 +23,11 @@ func TestHide(t *testing.T) {
 		{"udp6", "[::1]:9999", 0}, {"udp6", "[::]:9999", 0}, {"udp", "[::]:9999", 0}, {"udp6", "[::1]:9999", lo},
 	} {
 		testnet.Namespace(t)
-		m := open(t, test.network, test.address, onDevice(test.device))
+		var prepare []func(fd int) error
+		if test.device != 0 {
+			prepare = append(prepare, onDevice(test.device))
+		}
+		m := open(t, test.network, test.address, prepare...)
 		if err := finds(m); err != nil {
 			t.Errorf("%v: control: %v", test, err)
 		} else if m.PacketConn != nil {

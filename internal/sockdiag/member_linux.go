@@ -12,11 +12,11 @@ import (
 const attrSockopt = 22 // INET_DIAG_SOCKOPT, a struct inet_diag_sockopt
 
 // A Member is a socket with an option that its owner can set and everybody can
-// see: IP_BIND_ADDRESS_NO_PORT, which means nothing once a socket is bound.
+// see: IP_RECVERR_RFC4884, which means nothing without IP_RECVERR.
 type Member struct {
 	Socket
 	MarkKnown bool // Mark is the socket's; older kernels do not tell
-	Mark      bool // IP_BIND_ADDRESS_NO_PORT
+	Mark      bool // IP_RECVERR_RFC4884
 }
 
 // Members is [Conn.Sockets] of one family, with the mark.
