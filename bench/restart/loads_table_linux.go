@@ -56,9 +56,9 @@ restarts of how far the two are apart. *nil* is how many times Shutdown returned
 *false nil* how many of these lost something. *repeat* is what clients have to repeat by
 protocol, and nil says nothing of: requests pipelined behind an answer that said close,
 those of HTTP/2 that net/http's client could not send, and connections while no server
-was there. *slow* answers took more than 0.9 s longer than they should, where nothing but the
-restart can be the cause. *longest* is the longest Shutdown. The control is
-http.Server.Shutdown, which counts nothing.
+was there. *slow* answers took more than 0.9 s longer than they should: the loads run side
+by side, so that can be the machine, too. *longest* is the longest Shutdown. The control
+is http.Server.Shutdown, which counts nothing.
 `
 
 // loadsTable has a row for each load.
