@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"example.com/reuse"
 	"example.com/reuse/handover"
 	"github.com/gorilla/websocket"
 	"github.com/pires/go-proxyproto"
@@ -67,7 +68,7 @@ func TestHTTPWrapped(t *testing.T) {
 				if close, err := kept.ask(); err != nil || close {
 					t.Fatalf("before: close %v, %v", close, err)
 				}
-				next, err := handover.Listen("tcp4", ln.Addr().String())
+				next, err := reuse.Port.Listen("tcp4", ln.Addr().String())
 				if err != nil {
 					t.Fatal(err)
 				}

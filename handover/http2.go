@@ -96,7 +96,7 @@ func (s *HTTPServer) frames(c net.Conn) *frameConn {
 func (w *waiting) lookHTTP2(c *httpConn, now time.Time) {
 	w.open++
 	if c.is(phaseActive) && w.t.over() {
-		w.answering++
+		w.answering += max(1, int(c.streams.Load()))
 	}
 	f, grace := c.frames.Load(), w.t.fresh
 	if f == nil {

@@ -44,7 +44,7 @@ type httpConn struct {
 	received atomic.Int64 // what the kernel had received then, or unknown
 
 	h2      atomic.Bool
-	streams atomic.Int32              // open ones, where there is no frameConn
+	streams atomic.Int32              // whose handlers run
 	frames  atomic.Pointer[frameConn] // of HTTP/2
 
 	until time.Time // when it expires, if it is cut

@@ -200,6 +200,7 @@ func (h *httpDrain) leave(ctx context.Context, d *departure) {
 	}
 	for _, l := range h.lns {
 		if err != nil {
+			l.empty(ctx)
 			queueEmpty(ctx, l)
 		}
 		left, err := l.handed.close(l, l.leave)

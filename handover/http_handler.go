@@ -13,7 +13,7 @@ type httpHandler struct {
 }
 
 func (h *httpHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if r.ProtoMajor == 2 && h.s.oneGoAway {
+	if r.ProtoMajor == 2 {
 		if c := connOf(r); c != nil {
 			c.streams.Add(1)
 			defer c.streams.Add(-1)

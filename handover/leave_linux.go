@@ -227,3 +227,30 @@ func (p *part) remove(m *member) {
 	}
 	p.group.All = slices.DeleteFunc(p.group.All, func(c uint64) bool { return c == m.Cookie })
 }
+
+// empty waits until nothing is left in a listener that is alone. If it is to hide, no
+// packet of a new client finds it; those that follow one find it by the handshake.
+// Errors do not matter: the listener is closed all the same.
+func (m *member) empty(ctx context.Context, hide bool) {
+	if m.take(ctx) != nil {
+		return
+	}
+	defer m.give()
+	if m.err != nil || m.set.Load() != nil {
+		return
+	}
+	s := &set{members: []*member{m}}
+	defer s.end()
+	if hide && m.Hide() == nil && group.Grace(ctx) != nil {
+		return
+	}
+	for {
+		var err error
+		if s.parts, err = s.lookAll(context.WithoutCancel(ctx)); err != nil {
+			return
+		}
+		if changed, err := s.settle(ctx); err != nil || !changed {
+			return
+		}
+	}
+}

@@ -27,6 +27,7 @@ type Listener struct {
 	startErr error
 	bound    bool // it does not listen before
 
+	copied   atomic.Bool // others may have the descriptor
 	stopped  atomic.Bool // by leave
 	socket   sync.Once   // is closed
 	closing  sync.Once
@@ -53,7 +54,7 @@ func Listen(network, address string) (*Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newListener(ln, m, bound), nil
+	return newListener(ln, m, bound, false), nil
 }
 
 // New adopts a listener that was opened with reuse.Port, or by any means with
@@ -73,11 +74,13 @@ func New(ln net.Listener) (*Listener, error) {
 	if err != nil {
 		return nil, fmt.Errorf("handover of %v: %w", ln.Addr(), err)
 	}
-	return newListener(tcp, m, false), nil
+	return newListener(tcp, m, false, true), nil
 }
 
-func newListener(ln *net.TCPListener, m *member, bound bool) *Listener {
-	return &Listener{ln: ln, m: m, bound: bound, closed: make(chan struct{})}
+func newListener(ln *net.TCPListener, m *member, bound, adopted bool) *Listener {
+	l := &Listener{ln: ln, m: m, bound: bound, closed: make(chan struct{})}
+	l.copied.Store(adopted)
+	return l
 }
 
 // Drain makes all new connections go to the other listeners of the group, and
@@ -89,7 +92,8 @@ func newListener(ln *net.TCPListener, m *member, bound bool) *Listener {
 // slowest handshake that was under way: a round trip or, when a packet was lost, a
 // second more. A client that began a handshake and is gone holds it up for a
 // minute, unless ctx ends before. Connections that TCP_DEFER_ACCEPT holds back are
-// accepted.
+// accepted. If there are no others, but one that [Listen] has bound and that nobody
+// accepts from yet, Drain waits for that for 30 seconds.
 //
 // Errors: if the others are gone, or go meanwhile, errors.Is(err, [ErrNoSuccessor])
 // holds, and the listener serves on. If ctx ends, the error wraps its cause and tells
@@ -153,7 +157,10 @@ func (l *Listener) SyscallConn() (syscall.RawConn, error) { return l.ln.SyscallC
 
 // File returns a copy of the listener's descriptor. If it is still there when the
 // listener was drained and is closed, it does not listen any more.
-func (l *Listener) File() (*os.File, error) { return l.ln.File() }
+func (l *Listener) File() (*os.File, error) {
+	l.copied.Store(true)
+	return l.ln.File()
+}
 
 // Close closes the listener. It may be called at any time, and again: it ends a
 // Drain that runs, and returns when the first call does. After a Drain that returned
@@ -169,6 +176,11 @@ func (l *Listener) Close() error {
 	})
 	return l.closeErr
 }
+
+// empty waits until no handshake is under way and nothing is in the queue of a listener
+// that nobody takes over. If no other process can have its descriptor, clients that come
+// later are refused.
+func (l *Listener) empty(ctx context.Context) { l.m.empty(ctx, !l.copied.Load()) }
 
 // leave stops listening: out of the group, if the listener was drained, or by closing
 // the socket. Accept waits until Close.

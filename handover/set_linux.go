@@ -184,7 +184,7 @@ func (s *set) resume() (err error) {
 // asked also if ctx has ended, so that the error tells what was left.
 func (s *set) run(ctx context.Context, steered func()) error {
 	now := context.WithoutCancel(ctx)
-	if err := s.await(ctx); err != nil {
+	if err := s.await(ctx, comeTime); err != nil {
 		return err
 	}
 	if err := s.claim(ctx); err != nil {
@@ -211,12 +211,16 @@ func (s *set) run(ctx context.Context, steered func()) error {
 	}
 }
 
+// comeTime is how long a Drain waits for a successor that is bound to listen.
+const comeTime = 30 * time.Second
+
 // await is look that waits for successors that are bound, and do not listen yet.
 // Nothing tells when they do.
-func (s *set) await(ctx context.Context) error {
+func (s *set) await(ctx context.Context, most time.Duration) error {
+	begin := time.Now()
 	for delay := time.Millisecond; ; delay = min(2*delay, 20*time.Millisecond) {
 		err := s.look(context.WithoutCancel(ctx))
-		if !errors.Is(err, errComing) {
+		if !errors.Is(err, errComing) || time.Since(begin) > most {
 			return err
 		}
 		if cause := group.Sleep(ctx, delay); cause != nil {

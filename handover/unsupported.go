@@ -63,6 +63,8 @@ func (*member) hasLeft() bool { return false }
 
 func (*member) leave() error { return nil }
 
+func (*member) empty(context.Context, bool) {}
+
 func (*member) hold(context.Context, float64) error { return errSystem }
 
 func (*member) resume(context.Context) error { return errSystem }
