@@ -147,6 +147,7 @@ func TestOpaqueListener(t *testing.T) {
 // waiting: the queue's come when clients that are told close.
 func TestLimitListenerFull(t *testing.T) {
 	t.Parallel()
+	needTCPInfo(t)
 	s := serveTestOn(t, limitListener{listenTest(t), make(chan struct{}, 1)}, false, hello, nil)
 	c := s.dial(t)
 	c.untold(t)

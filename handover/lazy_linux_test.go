@@ -278,6 +278,7 @@ func accepting(ln net.Listener) <-chan error {
 
 // File is a copy of the socket, and SyscallConn the socket itself.
 func TestListenerDescriptors(t *testing.T) {
+	needDrain(t) // and so SO_COOKIE
 	ln, err := handover.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
