@@ -119,7 +119,7 @@ func TestContextEnds(t *testing.T) {
 
 // Shutdown closes idle connections so early before ctx's deadline that clients can
 // answer, and returns nil if they close theirs.
-func TestDeadline(t *testing.T) {
+func TestShutdownDeadline(t *testing.T) {
 	t.Parallel()
 	both(t, func(t *testing.T, secure bool) {
 		s := serveTest(t, secure, hello, nil)
