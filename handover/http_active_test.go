@@ -125,7 +125,7 @@ func TestShutdownDeadline(t *testing.T) {
 		s := serveTest(t, secure, hello, nil)
 		c, late := s.dial(t), s.dial(t)
 		c.untold(t)
-		ctx, cancel := context.WithTimeout(t.Context(), 20*briefly)
+		ctx, cancel := context.WithTimeout(t.Context(), 80*briefly)
 		defer cancel()
 		done := s.stop(ctx, false)
 		c.ended(t)
