@@ -59,7 +59,8 @@ func (m *Member) Resume(ctx context.Context) error {
 	return nil
 }
 
-// Close takes a socket that was drained out of its group, whoever has a descriptor
-// of it: end its process before, or it finds a listener that does not listen. It
-// undoes Hold, and does nothing to a socket that serves. It does not close c.
+// Close takes the socket out of its group, if it was drained. That is so for every
+// process with a descriptor of it: a server that still accepts from it gets an error,
+// so end the server before. Close undoes Hold. It does nothing to a socket that
+// serves, and it does not close c.
 func (m *Member) Close() error { return m.m.leave() }

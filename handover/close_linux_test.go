@@ -256,7 +256,8 @@ func TestCloseAnyTime(t *testing.T) {
 	}
 }
 
-// fewGoroutines returns when there are n goroutines at most.
+// fewGoroutines returns when there are n goroutines at most. Nothing tells when one has
+// ended.
 func fewGoroutines(t testing.TB, n int) {
 	t.Helper()
 	for deadline := time.Now().Add(testnet.Slow(10 * time.Second)); runtime.NumGoroutine() > n; time.Sleep(time.Millisecond) {

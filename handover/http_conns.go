@@ -11,7 +11,7 @@ import (
 
 // A phase is that of a connection of HTTP/1. Net/http moves it on when it calls
 // ConnState and the handler, and Shutdown when it closes the connection.
-// Whoever changes the phase first decides whether a request came in time.
+// The first of them to change it decides whether a request came in time.
 //
 //	fresh, idle -> active              a request came
 //	active -> idle                     its answer did not say close

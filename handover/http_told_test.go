@@ -185,7 +185,7 @@ func TestToldHTTP10Keeps(t *testing.T) {
 	}
 }
 
-// A reverse proxy switches protocols as ever.
+// A reverse proxy still switches protocols when it tells clients to close.
 func TestToldReverseProxy(t *testing.T) {
 	t.Parallel()
 	backend := serveTest(t, false, func(w http.ResponseWriter, r *http.Request) {

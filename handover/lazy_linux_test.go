@@ -221,8 +221,8 @@ func refusedListen([]string) error {
 	return nil
 }
 
-// After a Close of another one that was drained with it a listener does not listen any
-// more. Its Accept waits as ever: until a deadline, or Close.
+// Two listeners are drained together, and one is closed. The other one does not listen
+// any more, but its Accept waits: until a deadline, or Close.
 func TestAcceptHasLeft(t *testing.T) {
 	needDrain(t)
 	a := listenEarly(t, "tcp", "127.0.0.1:0")

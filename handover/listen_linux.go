@@ -32,10 +32,8 @@ func listen(network, address string) (tcp *net.TCPListener, m *member, bound boo
 	if err != nil {
 		return nil, nil, false, err
 	}
-	tcp, ok := ln.(*net.TCPListener)
-	if !ok {
-		ln.Close()
-		return nil, nil, false, &net.OpError{Op: "listen", Net: network, Addr: ln.Addr(), Err: net.UnknownNetworkError(network)}
+	if tcp, err = tcpOf(ln, network); err != nil {
+		return nil, nil, false, err
 	}
 	m, err = memberOf(tcp)
 	if err != nil {
@@ -125,17 +123,9 @@ func sockaddr(a netip.AddrPort) unix.Sockaddr {
 }
 
 func listenPacket(network, address string) (*net.UDPConn, *member, error) {
-	pc, err := reuse.Port.ListenPacket(network, address)
-	if errors.Is(err, errors.ErrUnsupported) {
-		pc, err = reuse.ListenPacket(network, address)
-	}
+	udp, err := openPacket(network, address)
 	if err != nil {
 		return nil, nil, err
-	}
-	udp, ok := pc.(*net.UDPConn)
-	if !ok {
-		pc.Close()
-		return nil, nil, &net.OpError{Op: "listen", Net: network, Addr: pc.LocalAddr(), Err: net.UnknownNetworkError(network)}
 	}
 	m, err := memberOf(udp)
 	if err != nil {

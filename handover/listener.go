@@ -37,10 +37,10 @@ type Listener struct {
 	handed   handed // to an HTTPServer
 }
 
-// Listen listens as reuse.Port.Listen does, and joins whoever listens there
-// already. Networks are "tcp", "tcp4" and "tcp6".
+// Listen opens a listener as reuse.Port.Listen does. If others listen there already,
+// it shares the port with them. Networks are "tcp", "tcp4" and "tcp6".
 //
-// If somebody does, it only binds, so that errors come at once and no client waits
+// If others do, it only binds, so that errors come at once and no client waits
 // for a successor that is not ready; it listens at the first Accept, which returns
 // the error of listen(2) then. Of a listener that nobody accepts from nobody gets a
 // connection.
@@ -165,8 +165,8 @@ func (l *Listener) File() (*os.File, error) {
 // Close closes the listener. It may be called at any time, and again: it ends a
 // Drain that runs, and returns when the first call does. After a Drain that returned
 // nil it loses nothing: it waits for another grace period, and takes the socket out
-// of its group, whoever else has a descriptor of it, with those that were drained by
-// the same [DrainAll]. A process that ends without Close leaves the kernel a moment,
+// of its group. Other processes with a descriptor of it cannot accept from it any
+// more. The listeners that were drained by the same [DrainAll] leave with it. A process that ends without Close leaves the kernel a moment,
 // of less than a microsecond, in which it can lose something.
 func (l *Listener) Close() error {
 	l.closing.Do(func() {

@@ -46,8 +46,8 @@ func newMember(c syscall.RawConn) *member {
 
 func (m *member) open() { m.Socket, m.err = group.Open(m.conn) }
 
-// lacks returns why the socket cannot be drained. If that was for want of memory or
-// descriptors, it looks again. The caller has the turn.
+// lacks returns why the socket cannot be drained. It looks again if memory or
+// descriptors were scarce. The caller has the turn.
 func (m *member) lacks() error {
 	if scarce(m.err) {
 		m.open()

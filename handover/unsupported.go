@@ -25,28 +25,13 @@ func listen(network, address string) (tcp *net.TCPListener, m *member, bound boo
 	if err != nil {
 		return nil, nil, false, err
 	}
-	tcp, ok := ln.(*net.TCPListener)
-	if !ok {
-		ln.Close()
-		return nil, nil, false, &net.OpError{Op: "listen", Net: network, Addr: ln.Addr(), Err: net.UnknownNetworkError(network)}
-	}
-	return tcp, &member{}, false, nil
+	tcp, err = tcpOf(ln, network)
+	return tcp, &member{}, false, err
 }
 
 func listenPacket(network, address string) (*net.UDPConn, *member, error) {
-	pc, err := reuse.Port.ListenPacket(network, address)
-	if errors.Is(err, errors.ErrUnsupported) {
-		pc, err = reuse.ListenPacket(network, address)
-	}
-	if err != nil {
-		return nil, nil, err
-	}
-	udp, ok := pc.(*net.UDPConn)
-	if !ok {
-		pc.Close()
-		return nil, nil, &net.OpError{Op: "listen", Net: network, Addr: pc.LocalAddr(), Err: net.UnknownNetworkError(network)}
-	}
-	return udp, &member{}, nil
+	udp, err := openPacket(network, address)
+	return udp, &member{}, err
 }
 
 func adopt(syscall.Conn) (*member, error) { return nil, errSystem }
