@@ -323,3 +323,25 @@ func FuzzFrameScanner(f *testing.F) {
 		}
 	})
 }
+
+// When the context ends each answer under way is counted, not each connection.
+func TestHTTP2Cut(t *testing.T) {
+	t.Parallel()
+	for n := range 4 { // none is the control
+		handler, entered, release := held(true)
+		s := serveTest(t, false, handler, http2Protocols)
+		c := s.dialHTTP2(t)
+		for i := range n {
+			c.get(uint32(1 + 2*i))
+			<-entered
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if got := counts(t, s.Shutdown(ctx)); got.Cut != n {
+			t.Errorf("%d answers under way: %+v", n, got)
+		}
+		close(release)
+		c.Close()
+		s.Server.Close()
+	}
+}
