@@ -91,14 +91,16 @@ func (c *httpConn) headBegun() bool {
 }
 
 // halfClose tells the client that there will be no more answers, by a FIN, and with
-// TLS by close_notify as well. The client can still be heard.
+// TLS by close_notify as well. The client can still be heard. It returns false if the
+// connection has no FIN of its own.
 func (c *httpConn) halfClose() bool {
 	if t, ok := c.conn.(*tls.Conn); ok {
 		t.SetWriteDeadline(time.Now().Add(100 * time.Millisecond)) // the client reads nothing
 		t.CloseWrite()                                             // fails before the handshake is over
 	}
-	if w, ok := c.raw.(interface{ CloseWrite() error }); ok {
-		return w.CloseWrite() == nil
+	w, ok := c.raw.(interface{ CloseWrite() error })
+	if ok {
+		w.CloseWrite() // fails if the client has just reset the connection, which net/http notices
 	}
-	return false
+	return ok
 }
