@@ -91,7 +91,7 @@ func (s *HTTPServer) frames(c net.Conn) *frameConn {
 	return f
 }
 
-// lookHTTP2 waits until the client knows of the first GOAWAY: then that of net/http
+// lookHTTP2 waits until the client opens no more streams: then the GOAWAY of net/http
 // refuses nothing.
 func (w *waiting) lookHTTP2(c *httpConn, now time.Time) {
 	w.open++

@@ -11,20 +11,21 @@ import (
 )
 
 // A frameConn follows the frames of a server's connection of HTTP/2, and puts the
-// first GOAWAY between them.
+// first GOAWAY and PINGs between them.
 type frameConn struct {
 	net.Conn
 	s       *HTTPServer
 	preface bool // that of the client is to come, and net/http takes it for read
 
-	reading   frameScanner
+	reading   frameScanner // of Read, with pongs
+	pongs     int
 	announced atomic.Bool
-	agreed    atomic.Bool // the client knows of the first GOAWAY
+	agreed    atomic.Bool // the client opens no more streams
 
 	writing sync.Mutex // of these
 	written frameScanner
-	begun   bool // the server's SETTINGS came
-	wanted  bool // the first GOAWAY is to be written
+	begun   bool   // the server's SETTINGS came
+	wanted  string // frames to be written
 
 	streams sync.Mutex // of these
 	last    uint32     // the last one that the client opened
@@ -56,13 +57,26 @@ func (c *frameConn) Read(p []byte) (int, error) {
 		case f.kind == frameHeaders:
 			c.opened(f.stream)
 		case f.isPong() && c.announced.Load():
-			// Net/http reads a frame when it has handled the one before. So
-			// it knows all streams that the client opened until now.
-			c.agreed.Store(true)
-			c.s.notify()
+			c.ponged()
 		}
 	})
 	return n, err
+}
+
+// ponged takes the client's answer to a PING. There are two: Go's client gives a
+// stream its number first and writes it afterwards, so that its answer to the first
+// can be ahead of a stream that is older.
+func (c *frameConn) ponged() {
+	c.pongs++
+	switch c.pongs {
+	case 1:
+		c.send(ping)
+	case 2:
+		// Net/http reads a frame when it has handled the one before. So it
+		// knows all streams that the client opened until now.
+		c.agreed.Store(true)
+		c.s.notify()
+	}
 }
 
 func (c *frameConn) readPreface() error {
@@ -95,26 +109,31 @@ func (c *frameConn) Write(p []byte) (int, error) {
 }
 
 // announce tells the client to open no more streams, although all are served, and
-// asks it to say when it knows. It does not wait for a client that does not read.
+// asks it to say when it knows.
 func (c *frameConn) announce() {
-	if c.announced.Swap(true) {
-		return
+	if !c.announced.Swap(true) {
+		c.send(firstGoAway + ping)
 	}
+}
+
+// send writes frames of our own. It does not wait for a client that does not read.
+func (c *frameConn) send(frames string) {
 	go func() {
 		c.writing.Lock()
 		defer c.writing.Unlock()
-		c.wanted = true
+		c.wanted += frames
 		c.insert() // an error comes again when the server writes
 	}()
 }
 
-// insert writes the first GOAWAY if it can be here. The caller has writing.
+// insert writes what is wanted if it can be here. The caller has writing.
 func (c *frameConn) insert() error {
-	if !c.wanted || !c.begun || !c.written.between() {
+	if c.wanted == "" || !c.begun || !c.written.between() {
 		return nil
 	}
-	c.wanted = false
-	_, err := io.WriteString(c.Conn, firstGoAway)
+	frames := c.wanted
+	c.wanted = ""
+	_, err := io.WriteString(c.Conn, frames)
 	return err
 }
 

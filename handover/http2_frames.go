@@ -14,12 +14,13 @@ const (
 	frameSeen = 4 // of the payload
 )
 
-// The first GOAWAY, which takes all streams that there can be, and a PING that asks
-// for an answer.
 const (
-	pingData    = "handover"
-	firstGoAway = "\x00\x00\x08\x07\x00\x00\x00\x00\x00" + "\x7f\xff\xff\xff\x00\x00\x00\x00" +
-		"\x00\x00\x08\x06\x00\x00\x00\x00\x00" + pingData
+	// The first GOAWAY takes all streams that there can be.
+	firstGoAway = "\x00\x00\x08\x07\x00\x00\x00\x00\x00" + "\x7f\xff\xff\xff\x00\x00\x00\x00"
+
+	// A PING asks for an answer.
+	ping     = "\x00\x00\x08\x06\x00\x00\x00\x00\x00" + pingData
+	pingData = "handover"
 )
 
 const clientPreface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
