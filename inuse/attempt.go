@@ -17,6 +17,7 @@ type attempt struct {
 	local   netip.AddrPort // of networks tcp and udp; the address is not valid if it was left out
 	remote  netip.AddrPort // of a dial
 	path    string         // of networks unix
+	host    string         // the name that stood for local, of Check; or ""
 }
 
 // A refusal is why the kernel refused to bind an address.
@@ -80,7 +81,7 @@ func addrPortOf(addr net.Addr) (_ netip.AddrPort, ok bool) {
 	return netip.AddrPortFrom(parsed.Unmap().WithZone(zone), uint16(port)), true
 }
 
-// because returns an explanation without holders.
-func (a attempt) because(cause Cause, advice string) *Error {
-	return &Error{Err: a.err, Cause: cause, Advice: advice}
+// because returns what was found, without holders.
+func (a attempt) because(cause Cause, known facts) *finding {
+	return &finding{attempt: a, cause: cause, facts: known}
 }

@@ -1,0 +1,405 @@
+package inuse
+
+import (
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+// A finding is what a look at an address found. All that is printed follows from it:
+// the rules are here, in stop.go and in the tables of cause.go and remedy.go.
+type finding struct {
+	attempt attempt
+	cause   Cause
+	holders []Holder // the decisive one first
+	asker   asker
+	passes  passes // of TCP
+	sight   sight
+	facts   facts  // what a look found besides, by the words of the tables
+	file    string // what is said of a file that is in the way
+	why     string // where the cause would surprise
+	unseen  []string
+	hints   []string
+	now     time.Time
+}
+
+// An asker is who wants to know.
+type asker struct {
+	uid       int
+	name      string
+	root      bool   // it may do what root may
+	program   string // the name of this process's program, of Explain; "" for Check
+	container bool   // it sees the processes of a container only
+	docker    bool   // it may ask the Docker daemon
+	blind     bool   // /proc cannot be read
+}
+
+// Sight is what of the processes could not be looked at.
+type sight struct {
+	others  bool  // other users' processes, or those that have more rights
+	hidden  bool  // /proc does not list other users' processes (hidepid)
+	late    bool  // time was up
+	err     error // /proc cannot be read
+	options error // the kernel or a sandbox does not let socket options be read
+}
+
+// error returns the explanation.
+func (f *finding) error() *Error {
+	f.complete()
+	e := &Error{
+		Err: f.attempt.err, Cause: f.cause, Holders: f.holders, Remedies: f.choose(), Unseen: f.unseen, Hints: f.hints,
+		now: f.now, root: f.asker.root, file: f.file, why: f.why,
+	}
+	h := heads[f.cause]
+	e.headline, e.clause, e.class = f.facts.fill(h.headline), f.facts.fill(h.clause), h.class
+	if s := f.state(); s != "" {
+		e.headline, e.state = strings.TrimSuffix(e.headline, ".")+", "+s+".", s
+	}
+	return e.clean()
+}
+
+// complete adds the facts that follow from others.
+func (f *finding) complete() {
+	if f.facts == nil {
+		f.facts = facts{}
+	}
+	if f.now.IsZero() {
+		f.now = time.Now()
+	}
+	f.name()
+	set := func(name, value string) {
+		if _, ok := f.facts[name]; !ok {
+			f.facts[name] = value
+		}
+	}
+	set("S", f.attempt.subject())
+	set("s", strings.Replace(f.attempt.subject(), "Port", "port", 1))
+	set("ask", f.attempt.ask())
+	set("net", f.attempt.network[:3])
+	set("port", fmt.Sprint(f.attempt.local.Port()))
+	set("me", f.asker.name)
+	set("by", f.by())
+	if f.attempt.path != "" {
+		path := f.attempt.path
+		if strings.HasPrefix(path, "-") {
+			path = "./" + path
+		}
+		set("path", path)
+		set("old", path+".old")
+		set("dir", filepath.Dir(path))
+		set("base", filepath.Base(filepath.Dir(path)))
+	}
+	if len(f.holders) > 0 {
+		h := f.holders[0]
+		set("user", strings.TrimPrefix(h.owner(), "user "))
+		set("state", strings.ToLower(strings.ReplaceAll(h.State, "_", "-")))
+		set("if", h.link)
+		set("what", "the interface "+h.link+" ("+h.kind+")")
+		if h.Expires > 0 {
+			set("seconds", seconds(h.Expires))
+		}
+		connections, are := "a connection", "is"
+		if h.Count > 1 || len(f.holders) > 1 {
+			connections, are = "connections", "are"
+		}
+		set("connections", connections)
+		set("are", are)
+	}
+}
+
+// name gives holders their names and causes.
+func (f *finding) name() {
+	for i := range f.holders {
+		h := &f.holders[i]
+		h.cause = f.cause
+		if h.Name == "" {
+			h.Name = h.nameOf()
+		}
+		if len(h.Processes) > 0 {
+			h.unit = h.Processes[0].unit
+		}
+		h.Unit, h.Container = h.unit.name, h.unit.containerName()
+	}
+}
+
+func (h Holder) nameOf() string {
+	switch {
+	case len(h.Processes) > 0:
+		return h.Processes[0].Name
+	case h.connection():
+		return "a connection"
+	case h.cause == CauseNoProcess || h.cause == CauseKernel:
+		return "a socket"
+	}
+	return "a process"
+}
+
+// by says who the holders are, in a headline.
+func (f *finding) by() string {
+	var all []string
+	add := func(name string) {
+		if !slices.Contains(all, name) {
+			all = append(all, name)
+		}
+	}
+	for _, h := range f.holders {
+		const most = 3
+		switch {
+		case len(h.Processes) > most:
+			what := "processes"
+			if p := h.Processes[1]; p.Inherited {
+				what = "processes that it started"
+			}
+			add(fmt.Sprintf("%s and %d %s", h.Processes[0].Name, len(h.Processes)-1, what))
+		case len(h.Processes) > 0:
+			for _, p := range h.Processes {
+				add(p.title(len(f.holders) == 1 && len(h.Processes) == 1))
+			}
+		case h.unit.name != "":
+			add(h.unit.name)
+		default:
+			add(h.Name)
+		}
+	}
+	switch len(all) {
+	case 0:
+		return "a process"
+	case 1:
+		return all[0]
+	case 2:
+		return all[0] + " and " + all[1]
+	}
+	return fmt.Sprintf("%s and %d others", all[0], len(all)-1)
+}
+
+// title says who p is, in a headline.
+func (p Process) title(alone bool) string {
+	container := map[string]string{"docker": "a Docker container", "podman": "a Podman container", "cri": "a Kubernetes container",
+		"lxc": "an LXC container", "machine": "a container"}[p.unit.kind]
+	switch {
+	case p.isDocker():
+		return "a Docker container"
+	case p.isPodman() && p.unit.container != "":
+		return "the " + p.unit.containerName()
+	case p.isPodman():
+		return "a Podman container"
+	case container != "":
+		return p.Name + " in " + container
+	case p.isSystemd() && alone:
+		return "systemd, for a service that it starts on demand"
+	}
+	return p.Name
+}
+
+// state says what keeps the only process that has the address from ending, or from
+// staying away.
+func (f *finding) state() string {
+	if len(f.holders) != 1 || len(f.holders[0].Processes) != 1 {
+		return ""
+	}
+	switch p := f.holders[0].Processes[0]; {
+	case p.supervised != "":
+		return "which " + p.Supervisor + " starts again when it ends"
+	case p.State == "stopped":
+		return "which is suspended (as by Ctrl-Z)"
+	case p.State == "traced":
+		return fmt.Sprintf("which %s (pid %d) has stopped", p.tracerName, p.Tracer)
+	case p.State == "zombie":
+		return "whose main thread has ended"
+	}
+	return ""
+}
+
+// remedies returns those of the kinds whose commands can be written. Uid is the owner
+// of what they are about.
+func (f *finding) remedies(all facts, uid int, kinds ...string) (rs []Remedy) {
+	for _, kind := range kinds {
+		c := cures[kind]
+		r := Remedy{Kind: kind, Text: all.fill(c.text)}
+		command, ok := all.command(c.command)
+		if ok {
+			r.Command = command
+			r.NeedsRoot = !f.asker.root && (c.needs == root || c.needs == owner && uid != f.asker.uid)
+		}
+		if c.command != "" && !ok && kind != "stop-all" {
+			r.Text += ", whose name no command can have"
+		}
+		rs = append(rs, r)
+	}
+	return rs
+}
+
+// choose returns the remedies of the cause.
+func (f *finding) choose() (rs []Remedy) {
+	add := func(kinds ...string) {
+		uid := -1
+		if len(f.holders) > 0 {
+			uid = f.holders[0].UID
+		}
+		rs = append(rs, f.remedies(f.facts, uid, kinds...)...)
+	}
+	has := func(fact string) bool { return f.facts[fact] != "" }
+	switch f.cause {
+	case CauseSelf:
+		if has("self") && f.facts["self"] != alreadyOurs {
+			add("leave-out")
+			return rs
+		}
+		add("close-first")
+		return append(rs, f.share()...)
+	case CauseListener, CauseOneAddress, CauseDevice, CauseDualStack, CauseOtherUser, CauseInherited, CauseBound, CauseOtherNetns:
+		if f.cause == CauseOneAddress && has("address") {
+			add("other-address")
+		}
+		if f.holders[0].Options.ReuseAddr && strings.HasPrefix(f.attempt.network, "udp") {
+			add("set-reuseaddr-both")
+			f.why = "it has SO_REUSEADDR already; multicast reaches every socket that has it."
+		}
+		rs = append(rs, f.stop()...)
+		if f.cause == CauseDualStack {
+			add("v6only")
+		}
+		rs = append(rs, f.share()...)
+		if len(rs) == 0 {
+			add(f.look())
+		}
+	case CauseConnection:
+		rs = f.stop()
+		if f.passes.addr {
+			add(f.reuseAddr())
+		}
+	case CauseLeftover:
+		if has("seconds") {
+			add("wait")
+		}
+		if f.passes.addr {
+			add(f.reuseAddr())
+		} else {
+			add("drop-closed")
+			f.why = "they were made without SO_REUSEADDR; a server that sets it leaves none that block."
+		}
+	case CauseOutgoing:
+		if f.attempt.dial && f.attempt.call == "connect" {
+			add("another-source")
+			return rs
+		}
+		rs = f.stop()
+		if len(rs) == 0 {
+			add(f.look())
+		}
+		if has("reserved") {
+			add("reserve")
+		}
+	case CauseKernel:
+		add("interface-down")
+	case CauseNoProcess:
+		if f.holders[0].connection() {
+			add("find-mounts")
+			f.why = "a mount keeps its connection until it is unmounted"
+			if port := f.holders[0].Remote.Port(); port == 2049 {
+				f.why += "; 2049 is the port of NFS"
+			}
+			f.why += "."
+			return rs
+		}
+		add("find-kernel")
+		f.hints = append(f.hints, "else a process has passed it to another one, which has not received it yet")
+	case CauseHidden, CauseStalePerhaps, CauseUnknown:
+		add(f.look())
+	case CausePrivileged:
+		if !f.facts.is("nosuid") && !f.facts.is("userns") {
+			add("setcap")
+		}
+		add("lower-start")
+	case CauseForbidden:
+		if f.facts.is("selinux") {
+			add("read-avc", "selinux-port")
+		} else {
+			add("read-audit")
+		}
+	case CauseNotLocal, CauseNoLink:
+		if has("down") {
+			add("link-up")
+		}
+		add("bind-any", "nonlocal")
+	case CauseTentative:
+		add("wait")
+	case CauseDuplicate, CauseIPv6Off:
+		if has("address") {
+			add("other-address")
+		}
+		if f.cause == CauseIPv6Off {
+			add("ipv6-on")
+		}
+	case CauseNoZone, CauseWrongZone:
+		if has("address") {
+			add("use-zone")
+		}
+	case CauseExhausted:
+		add("widen-range")
+	case CauseStale:
+		add("remove-file")
+	case CauseNotSocket:
+		if f.facts.is("empty") {
+			add("remove-directory")
+		} else {
+			add("move-away")
+		}
+	case CausePathTooLong:
+		add("shorter-path")
+	case CauseNoDirectory:
+		add("make-directory")
+	case CauseDirectoryDenied:
+		add("run-as-owner")
+	}
+	return rs
+}
+
+// alreadyOurs is what is said of a socket of this process that is plainly in the way.
+const alreadyOurs = "this process has it already"
+
+func (f facts) is(fact string) bool { _, ok := f[fact]; return ok }
+
+func (f *finding) reuseAddr() string {
+	if f.attempt.dial {
+		return "dial-reuseaddr"
+	}
+	return "set-reuseaddr"
+}
+
+// look returns how to see more.
+func (f *finding) look() string {
+	switch {
+	case f.cause == CauseUnknown || f.asker.blind:
+		return "look-again"
+	case !f.asker.root:
+		return "look-as-root"
+	case f.asker.container:
+		return "look-outside"
+	}
+	return "look-again"
+}
+
+// share returns how the address can be shared, if it can and if that may be meant:
+// next to somebody else's server it would take half of the clients.
+func (f *finding) share() []Remedy {
+	if len(f.holders) != 1 || len(f.holders[0].Processes) == 0 || f.attempt.path != "" {
+		return nil
+	}
+	h := f.holders[0]
+	p := h.Processes[0]
+	switch {
+	case h.UID != f.asker.uid, h.unit.name != "", h.unit.container != "", p.isSystemd(), p.isProxy(), f.state() != "", h.State == "BOUND":
+		return nil
+	case f.asker.program == "" && f.asker.root, f.asker.program != "" && f.asker.program != p.Command:
+		return nil
+	}
+	kind := "share"
+	if h.Options.ReusePort || f.passes.port {
+		kind = "share-one"
+		f.why = "each of the two would get a part of the clients."
+	}
+	return f.remedies(f.facts, h.UID, kind)
+}
