@@ -294,7 +294,7 @@ func portOf(network, service string) (port uint16, ok bool, err error) {
 
 // noAddress says that word is none.
 func noAddress(word string) error {
-	if word != "" && clean(word) == word && !strings.ContainsAny(word, " :[]*?!#~'\"\\$`(){}|&;<>") {
+	if word != "" && clean(word) == word && !strings.ContainsAny(word, " :@[]*?!#~'\"\\$`(){}|&;<>") {
 		return problemf("%q is no address; for a file: whyinuse ./%s", word, word)
 	}
 	return problemf("%q is no address; whyinuse -h shows what is", word)

@@ -169,7 +169,7 @@ func answer(ctx context.Context, args []string, stdout, stderr io.Writer) (int, 
 		}
 		results = w.wait(ctx, c.targets)
 	}
-	code := exitFree
+	code, printed := exitFree, false
 	for i, t := range c.targets {
 		var r result
 		if c.wait > 0 {
@@ -177,9 +177,10 @@ func answer(ctx context.Context, args []string, stdout, stderr io.Writer) (int, 
 		} else {
 			r = t.look(ctx)
 		}
-		if err := r.write(i > 0, c.json, stdout, stderr); err != nil {
+		if err := r.write(printed, c.json, stdout, stderr); err != nil {
 			return exitWrong, err
 		}
+		printed = printed || r.err == nil
 		code = max(code, r.code())
 	}
 	return code, nil
