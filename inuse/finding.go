@@ -45,6 +45,18 @@ type sight struct {
 	options error // the kernel or a sandbox does not let socket options be read
 }
 
+// also says in a hint what other found: why the address could not be had even if nobody
+// had it.
+func (f *finding) also(other *finding) {
+	if f.facts["start"] != "" && other.cause == CausePrivileged {
+		return // said anyway
+	}
+	other.complete()
+	if clause := heads[other.cause].clause; clause != "" {
+		f.hints = append([]string{"besides, " + other.facts.fill(clause)}, f.hints...)
+	}
+}
+
 // error returns the explanation.
 func (f *finding) error() *Error {
 	f.complete()
@@ -54,6 +66,9 @@ func (f *finding) error() *Error {
 	}
 	h := heads[f.cause]
 	e.headline, e.clause, e.class = f.facts.fill(h.headline), f.facts.fill(h.clause), h.class
+	if start := f.facts["start"]; start != "" && f.attempt.refusal == refusedNotPermitted && f.cause != CausePrivileged {
+		e.clause = f.facts.fill("user {me} may not use ports below {start}; besides, {by} has it")
+	}
 	if s := f.state(); s != "" {
 		e.headline, e.state = strings.TrimSuffix(e.headline, ".")+", "+s+".", s
 	}
