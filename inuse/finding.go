@@ -161,7 +161,7 @@ func (f *finding) see() {
 		hint("a server that is still refused may listen on 0.0.0.0 and [::] itself; [::] takes IPv4 as well")
 	case f.cause == CauseDevice:
 		hint("a socket bound to another interface (SO_BINDTODEVICE) is not refused")
-	case f.cause == CauseOneAddress && f.holders[0].unit.name == "systemd-resolved.service":
+	case f.cause == CauseOneAddress && len(f.holders) > 0 && f.holders[0].unit.name == "systemd-resolved.service":
 		hint("with DNSStubListener=no in /etc/systemd/resolved.conf it leaves the port")
 	}
 }
@@ -310,7 +310,7 @@ func (f *finding) choose() (rs []Remedy) {
 		if f.cause == CauseOneAddress && has("address") {
 			add("other-address")
 		}
-		if f.holders[0].Options.ReuseAddr && strings.HasPrefix(f.attempt.network, "udp") {
+		if len(f.holders) > 0 && f.holders[0].Options.ReuseAddr && strings.HasPrefix(f.attempt.network, "udp") {
 			add("set-reuseaddr-both")
 			f.why = "it has SO_REUSEADDR already; multicast reaches every socket that has it."
 		}
@@ -358,7 +358,11 @@ func (f *finding) choose() (rs []Remedy) {
 	case CauseKernel:
 		add("interface-down")
 	case CauseNoProcess:
-		if f.holders[0].connection() {
+		switch {
+		case len(f.holders) == 0:
+			add(f.look())
+			return rs
+		case f.holders[0].connection():
 			add("find-mounts")
 			f.why = "a mount keeps its connection until it is unmounted"
 			if port := f.holders[0].Remote.Port(); port == 2049 {

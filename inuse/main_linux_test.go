@@ -24,9 +24,10 @@ import (
 // TestMain also runs the processes that tests start.
 func TestMain(m *testing.M) {
 	testnet.Main(m, map[string]func([]string) error{
-		"explainer": explainer,
-		"heir":      heir,
-		"holder":    holder,
+		"blindExplainer": blindExplainer,
+		"explainer":      explainer,
+		"heir":           heir,
+		"holder":         holder,
 	})
 }
 

@@ -68,7 +68,9 @@ func (b *builder) build(t *testing.T, pieces []piece) (made []piece) {
 		h.Line(t)
 	}
 	// Connections first: listeners would take them.
-	connection := func(p piece) int { return map[bool]int{true: 0, false: 1}[p.kind == "established" || p.kind == "time-wait"] }
+	connection := func(p piece) int {
+		return map[bool]int{true: 0, false: 1}[p.kind == "established" || p.kind == "time-wait"]
+	}
 	pieces = slices.SortedStableFunc(slices.Values(pieces), func(a, b piece) int { return connection(a) - connection(b) })
 	for _, p := range pieces {
 		ok := true
