@@ -131,7 +131,7 @@ func TestExplainSeveral(t *testing.T) {
 	}
 	random := rand.New(rand.NewPCG(1, 2))
 	pick := func(n int) int { return random.IntN(n) }
-	refused, least := 0, testnet.Times(3000)
+	refused, least := 0, testnet.Rounds(3000, 100)
 	for round := 0; refused < least; round++ {
 		if round > 10*least {
 			t.Fatalf("%d refusals are too few", refused)
