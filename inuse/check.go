@@ -27,7 +27,7 @@ import (
 // The error is an [*AddressError] if network or address are wrong or the host is
 // unknown.
 func Check(ctx context.Context, network, address string) (*Error, error) {
-	return check(ctx, network, address, attempt.check)
+	return check(ctx, network, address, attempt.checked)
 }
 
 // An AddressError says what is wrong with a network or an address.
@@ -49,7 +49,7 @@ func addressError(err error, format string, args ...any) error {
 // check is Check with what looks at one address.
 func check(ctx context.Context, network, address string, look func(attempt, context.Context) *finding) (*Error, error) {
 	limit := limitOf(ctx)
-	a := attempt{network: network, refusal: refusedInUse}
+	a := attempt{network: network, refusal: refusedInUse, check: true}
 	switch network {
 	case "unix", "unixgram", "unixpacket":
 		if address == "" {
@@ -110,7 +110,7 @@ func (a attempt) seen(ctx context.Context, limit limit, look func(attempt, conte
 	switch {
 	case f == nil:
 		f = a.because(CauseUnknown, facts{"what": "the system refuses it without a reason that it shows"})
-	case f.cause == CauseFree && ctx.Err() != nil:
+	case ctx.Err() != nil && (f.cause == CauseFree || f.cause == CauseUnknown):
 		f = a.because(CauseUnknown, facts{"what": "not all sockets could be read" + limit.suffix(ctx)})
 	}
 	f.attempt.host, f.attempt.local = a.host, a.local

@@ -12,24 +12,23 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// check looks at a as if a bind of it had failed.
-func (a attempt) check(ctx context.Context) *finding {
-	if a.path == "" && strings.HasPrefix(a.network, "udp") {
-		// A look at UDP binds nothing that could take somebody's datagrams, so
-		// what the kernel checks before the port is left to be asked.
-		err := a.bindAddress(ctx)
-		if err == nil {
-			err = a.bindTwice()
-		}
-		if err != nil {
-			return a.checkRefused(ctx, err)
+// checked looks at a as if a bind of it had failed.
+func (a attempt) checked(ctx context.Context) *finding {
+	if a.path != "" {
+		return a.find(ctx)
+	}
+	// A look binds nothing that could take somebody's port or datagrams, so what the
+	// kernel checks before the port is left to be asked.
+	err := a.bindAddress(ctx)
+	if err == nil {
+		err = a.bindTwice()
+	}
+	if err == nil {
+		if f := a.find(ctx); f != nil {
+			return f
 		}
 	}
-	f := a.find(ctx)
-	if f == nil && a.path == "" {
-		return a.checkRefused(ctx, a.bindAddress(ctx))
-	}
-	return f
+	return a.checkRefused(ctx, err)
 }
 
 // checkRefused looks at a, which the kernel refuses whoever has the port.
@@ -88,18 +87,20 @@ func (a attempt) bindAddress(ctx context.Context) error {
 }
 
 // bindTwice returns what the kernel says to the port if this process may not have
-// it, EACCES. That comes before EINVAL, which says that a bound socket cannot be
-// bound again (__inet_bind), so nobody gets the port.
+// it. That comes before EINVAL, which says that a bound socket cannot be bound again
+// (__inet_bind), so nobody gets the port.
 func (a attempt) bindTwice() error {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil // not about the port
 	}
 	defer unix.Close(fd)
-	if err := unix.Bind(fd, &unix.SockaddrInet4{}); err != nil {
+	loopback := [4]byte{127, 0, 0, 1}
+	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1) != nil || unix.Bind(fd, &unix.SockaddrInet4{Addr: loopback}) != nil {
 		return nil
 	}
-	if err := unix.Bind(fd, &unix.SockaddrInet4{Port: int(a.local.Port())}); err == unix.EACCES {
+	switch err := unix.Bind(fd, &unix.SockaddrInet4{Addr: loopback, Port: int(a.local.Port())}); err {
+	case unix.EACCES, unix.EPERM:
 		return os.NewSyscallError("bind", err)
 	}
 	return nil

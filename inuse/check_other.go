@@ -4,5 +4,5 @@ package inuse
 
 import "context"
 
-// check looks at a as if a bind of it had failed.
-func (a attempt) check(ctx context.Context) *finding { return a.find(ctx) }
+// checked looks at a as if a bind of it had failed.
+func (a attempt) checked(ctx context.Context) *finding { return a.find(ctx) }

@@ -27,7 +27,7 @@ func running(pid int, name, cgroup string, since time.Duration) Process {
 	return Process{PID: pid, Name: name, Command: command, Started: listNow.Add(-since), State: "running", Parent: 1, unit: unitOf(cgroup)}
 }
 
-func workers(pid, n int, name, cgroup string) (ps []Process) {
+func workersOf(pid, n int, name, cgroup string) (ps []Process) {
 	for i := range n {
 		ps = append(ps, running(pid+i, name, cgroup, 48*time.Hour-time.Duration(i)))
 	}
@@ -42,7 +42,7 @@ func listSituation() []Holder {
 	proxy.unit = unitOf(container)
 	vxlan := listed("udp4", "0.0.0.0:4789", "root")
 	vxlan.link, vxlan.kind, vxlan.State = "vx0", "vxlan", "CLOSE"
-	nginx := workers(812, 5, "nginx", "/system.slice/nginx.service")
+	nginx := workersOf(812, 5, "nginx", "/system.slice/nginx.service")
 	return []Holder{
 		vxlan,
 		listed("udp4", "127.0.0.53:53", "systemd-resolve", running(310, "systemd-resolved", "/system.slice/systemd-resolved.service", 2*day)),
