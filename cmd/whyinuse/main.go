@@ -115,7 +115,6 @@ import (
 	"io/fs"
 	"os"
 	"os/signal"
-	"time"
 
 	"example.com/reuse/inuse"
 )
@@ -162,12 +161,7 @@ func answer(ctx context.Context, args []string, stdout, stderr io.Writer) (int, 
 	if c.wait > 0 {
 		ctx, stop := signal.NotifyContext(ctx, os.Interrupt)
 		defer stop()
-		w := waiter{
-			look:  func(ctx context.Context, t target) result { return t.look(ctx) },
-			pause: pause, // pause_linux.go, pause_other.go
-			limit: c.wait, tick: time.Second, progress: stderr,
-		}
-		results = w.wait(ctx, c.targets)
+		results = newWaiter(c.wait, stderr).wait(ctx, c.targets)
 	}
 	code, printed := exitFree, false
 	for i, t := range c.targets {

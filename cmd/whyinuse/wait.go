@@ -33,9 +33,19 @@ func (t target) look(ctx context.Context) result {
 type waiter struct {
 	look     func(context.Context, target) result
 	pause    func(ctx context.Context, pids []int, d time.Duration)
+	now      func() time.Time
 	limit    time.Duration
 	tick     time.Duration
 	progress io.Writer
+}
+
+func newWaiter(limit time.Duration, progress io.Writer) waiter {
+	return waiter{
+		look:  func(ctx context.Context, t target) result { return t.look(ctx) },
+		pause: pause, // pause_linux.go, pause_other.go
+		now:   time.Now,
+		limit: limit, tick: time.Second, progress: progress,
+	}
 }
 
 // wait looks at the targets until all are free or cannot become it by themselves, ctx
@@ -46,7 +56,7 @@ type waiter struct {
 // in TIME_WAIT is due. Nothing tells when a process closes a socket and stays, so it
 // looks again after every tick, too.
 func (w waiter) wait(ctx context.Context, targets []target) []result {
-	deadline := time.Now().Add(w.limit)
+	deadline := w.now().Add(w.limit)
 	results := make([]result, len(targets))
 	shown := make([]string, len(targets))
 	for {
@@ -85,7 +95,7 @@ func (w waiter) wait(ctx context.Context, targets []target) []result {
 		if !waits {
 			return results
 		}
-		left := time.Until(deadline)
+		left := deadline.Sub(w.now())
 		if ctx.Err() == nil && left > 0 {
 			w.pause(ctx, pids, min(left, until))
 		}
