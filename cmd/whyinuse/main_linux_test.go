@@ -33,6 +33,10 @@ func TestMain(m *testing.M) {
 		},
 		"holder": holderProgram,
 		"heir":   heirProgram,
+		"client": clientProgram,
+		"shell": func(args []string) error {
+			return exec.Command("sh", "-c", args[0]).Run()
+		},
 	})
 }
 
@@ -103,6 +107,18 @@ func holderProgram(args []string) error {
 }
 
 func heirProgram([]string) error {
+	bufio.NewReader(os.Stdin).ReadString('\n')
+	return nil
+}
+
+// clientProgram is connected to an address.
+func clientProgram(args []string) error {
+	conn, err := net.Dial("tcp", args[0])
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	fmt.Println("ok")
 	bufio.NewReader(os.Stdin).ReadString('\n')
 	return nil
 }
