@@ -283,19 +283,6 @@ func sameHolders(a, b []Holder) bool {
 	})
 }
 
-// list returns words as a sentence has them.
-func list(words []string) string {
-	const most = 3
-	switch n := len(words); {
-	case n == 1:
-		return words[0]
-	case n > most:
-		return strings.Join(words[:most-1], ", ") + fmt.Sprintf(" and %d others", n-most+1)
-	default:
-		return strings.Join(words[:n-1], ", ") + " and " + words[n-1]
-	}
-}
-
 func areOrIs(words []string) string {
 	if len(words) == 1 {
 		return "is"

@@ -79,7 +79,7 @@ func TestDecisive(t *testing.T) {
 	}{
 		{"free free", "free", ""},
 		{"free listener free", "listener", "192.0.2.1:80 and 192.0.2.3:80 are free: h has three addresses"},
-		{"free listener free free free", "listener", "192.0.2.1:80, 192.0.2.3:80 and 2 others are free: h has five addresses"},
+		{"free listener free free free", "listener", "192.0.2.1:80, 192.0.2.3:80, 192.0.2.4:80 and 192.0.2.5:80 are free: h has five addresses"},
 		{"not-local listener", "listener", ""},
 		{"unknown listener", "listener", ""},
 		{"unknown not-local free", "not-local", "192.0.2.3:80 is free: h has three addresses"},
