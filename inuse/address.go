@@ -256,12 +256,12 @@ func instead(all []netif, like netip.Addr, loopback bool, not ...netip.Addr) (be
 // list returns the first of names as people say them.
 func list(names []string) string {
 	const most = 3
-	if more := len(names) - most; more > 0 {
-		return fmt.Sprintf("%s and %s", strings.Join(names[:most], ", "), plural(more, "other", "others"))
-	}
 	last := len(names) - 1
-	if last == 0 {
+	switch {
+	case last == 0:
 		return names[0]
+	case last > most:
+		return fmt.Sprintf("%s and %d others", strings.Join(names[:most], ", "), len(names)-most)
 	}
 	return strings.Join(names[:last], ", ") + " and " + names[last]
 }

@@ -33,11 +33,11 @@ func (a attempt) exhausted(ctx context.Context, most func(context.Context, []soc
 	kernel := openKernel()
 	defer kernel.close()
 	sockets, err := kernel.sockets(ctx, sockdiag.Request{Protocol: protocol})
-	e := newEphemeral(nil)
+	r := newPortRange()
 	used := map[uint16]bool{}
 	var holders []sockdiag.Socket
 	for _, s := range sockets {
-		if !e.has(s.Local.Port()) {
+		if !r.has(s.Local.Port()) {
 			continue
 		}
 		used[s.Local.Port()] = true
@@ -45,14 +45,14 @@ func (a attempt) exhausted(ctx context.Context, most func(context.Context, []soc
 			holders = append(holders, s)
 		}
 	}
-	if tried != unix.EADDRINUSE && len(used) < e.usable() {
-		what := fmt.Sprintf("%d of the %d ports of %v were seen to be taken", len(used), e.usable(), e)
+	if tried != unix.EADDRINUSE && len(used) < r.usable() {
+		what := fmt.Sprintf("%d of the %d ports of %v were seen to be taken", len(used), r.usable(), r)
 		if err != nil {
 			what = fmt.Sprintf("not all sockets could be read (%v)", err)
 		}
 		return a.because(CauseUnknown, facts{"what": what, "S": "A port" + to, "s": "a port" + to})
 	}
-	f := a.because(CauseExhausted, facts{"to": to, "n": fmt.Sprint(e.usable()), "range": e.String()})
+	f := a.because(CauseExhausted, facts{"to": to, "n": fmt.Sprint(r.usable()), "range": r.String()})
 	if hint := most(ctx, holders); hint != "" {
 		f.hints = append(f.hints, hint)
 	}
@@ -113,35 +113,19 @@ func (a attempt) blocks(s sockdiag.Socket) bool {
 	return s.Remote.Port() == a.remote.Port() && s.Remote.Addr() == a.remote.Addr().WithZone("")
 }
 
-// Ephemeral tells connections that were dialled from those that were accepted.
-type ephemeral struct {
-	low, high uint16          // the kernel chooses from these ports
-	reserved  int             // but for so many of them
-	listening map[uint16]bool // ports on which somebody on this host listens
+// A portRange is what the kernel chooses ports from.
+type portRange struct {
+	low, high uint16
+	reserved  int // how many of them it leaves out
 }
 
-func newEphemeral(listeners []sockdiag.Socket) ephemeral {
+func newPortRange() portRange {
 	low, high := proc.PortRange()
-	e := ephemeral{low, high, proc.ReservedPorts().Within(low, high), map[uint16]bool{}}
-	for _, s := range listeners {
-		e.listening[s.Local.Port()] = true
-	}
-	return e
+	return portRange{low, high, proc.ReservedPorts().Within(low, high)}
 }
 
-func (e ephemeral) has(port uint16) bool { return e.low <= port && port <= e.high }
+func (r portRange) has(port uint16) bool { return r.low <= port && port <= r.high }
 
-func (e ephemeral) usable() int { return int(e.high) - int(e.low) + 1 - e.reserved }
+func (r portRange) usable() int { return int(r.high) - int(r.low) + 1 - r.reserved }
 
-func (e ephemeral) String() string { return fmt.Sprintf("%d-%d", e.low, e.high) }
-
-// client reports whether s is a connection that was probably dialled from here,
-// with a port that the kernel chose. Nothing tells for sure. Its port is one of
-// those that the kernel chooses from; and the other's is not, or is one where
-// somebody on this host listens.
-func (e ephemeral) client(s sockdiag.Socket) bool {
-	if s.Remote.Port() == 0 || !e.has(s.Local.Port()) {
-		return false
-	}
-	return s.Protocol == unix.IPPROTO_UDP || !e.has(s.Remote.Port()) || e.listening[s.Remote.Port()]
-}
+func (r portRange) String() string { return fmt.Sprintf("%d-%d", r.low, r.high) }
