@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -25,8 +26,13 @@ func (a attempt) pathHolders(ctx context.Context, path string) (found pathHolder
 	if err != nil {
 		return pathHolders{err: err}
 	}
-	found.holders, found.sight = a.ownersOf(ctx, boundTo(path, sockets))
-	if len(found.holders) > 0 || !sockfile.IsFile(path) {
+	found.holders, found.sight = a.ownersOf(ctx, boundTo(path, a.path, sockets))
+	switch {
+	case len(found.holders) > 0, !sockfile.IsFile(path):
+		return found
+	case !slices.ContainsFunc(sockets, func(s sockdiag.UnixSocket) bool { return s.FileInode != 0 }):
+		// Those of this namespace may have been bound by another name.
+		found.unseen = append(found.unseen, "which files sockets have, as the kernel does not tell")
 		return found
 	}
 	others, all := otherNetworks(ctx)
@@ -36,7 +42,7 @@ func (a attempt) pathHolders(ctx context.Context, path string) (found pathHolder
 			all = false
 			continue
 		}
-		if bound := boundTo(path, sockets); len(bound) > 0 {
+		if bound := boundTo(path, path, sockets); len(bound) > 0 {
 			found.holders, found.sight = a.ownersOf(ctx, bound)
 			found.elsewhere = true
 			return found
@@ -75,8 +81,8 @@ func (a attempt) ownersOf(ctx context.Context, sockets []sockdiag.UnixSocket) (h
 	return holders, seen
 }
 
-// boundTo returns those of sockets that have path.
-func boundTo(path string, sockets []sockdiag.UnixSocket) []sockdiag.UnixSocket {
+// boundTo returns those of sockets that have path, which was asked for by name.
+func boundTo(path, name string, sockets []sockdiag.UnixSocket) []sockdiag.UnixSocket {
 	var stat unix.Stat_t
 	if unix.Lstat(path, &stat) != nil {
 		stat.Ino = 0
@@ -91,7 +97,7 @@ func boundTo(path string, sockets []sockdiag.UnixSocket) []sockdiag.UnixSocket {
 		func(s sockdiag.UnixSocket) bool {
 			return s.FileInode != 0 && s.FileInode == uint32(stat.Ino) && filepath.Base(s.Name) == filepath.Base(path)
 		},
-		func(s sockdiag.UnixSocket) bool { return s.FileInode == 0 && s.Name == abstractName(path) },
+		func(s sockdiag.UnixSocket) bool { return s.FileInode == 0 && (s.Name == path || s.Name == abstractName(name)) },
 	} {
 		var found []sockdiag.UnixSocket
 		for _, s := range sockets {
