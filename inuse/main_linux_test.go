@@ -26,6 +26,7 @@ func TestMain(m *testing.M) {
 	testnet.Main(m, map[string]func([]string) error{
 		"blindExplainer": blindExplainer,
 		"explainer":      explainer,
+		"texter":         texter,
 		"heir":           heir,
 		"holder":         holder,
 	})
