@@ -7,10 +7,14 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
+
+	"example.com/reuse/internal/sockfile"
 )
 
 // Check reports why an address cannot be bound right now, by a socket without
@@ -107,6 +111,14 @@ func (a attempt) refused(err error) error {
 // seen looks at a. It does not take for free what was not seen.
 func (a attempt) seen(ctx context.Context, limit limit, look func(attempt, context.Context) *finding) *finding {
 	f := look(a, ctx)
+	if f != nil && f.cause == CauseFree && a.path != "" && sockfile.IsFile(a.path) {
+		// Nothing is there. Whether anything can come there the directory decides.
+		b := a
+		b.refusal, b.err = refusedPath, a.refused(os.NewSyscallError("bind", syscall.ENOENT))
+		if g := look(b, ctx); g != nil {
+			f = g
+		}
+	}
 	switch {
 	case f == nil:
 		f = a.because(CauseUnknown, facts{"what": "the system refuses it without a reason that it shows"})

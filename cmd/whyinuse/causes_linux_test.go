@@ -219,7 +219,7 @@ func TestAddresses(t *testing.T) {
 	for _, network := range []string{"tcp", "udp"} {
 		want(t, tellHere(t, network, "192.0.2.1:9999"), "not-local", 0, "ort 9999 on 192.0.2.1 cannot be used: this host does not have that address.")
 		want(t, tellHere(t, network, "[2001:db8::1]:9999"), "not-local", 0)
-		want(t, tellHere(t, network, "[fe80::1]:9999"), "no-zone", 0)
+		want(t, tellHere(t, network, "[fe80::1]:9999"), "not-local", 0)
 		want(t, tellHere(t, network, "[fe80::1%none]:9999"), "wrong-zone", 0, "there is no interface none")
 		want(t, tellHere(t, network, "127.0.0.1:9999"), "free", 0)
 		want(t, tellHere(t, network, "[::1]:9999"), "free", 0)

@@ -145,7 +145,7 @@ func (r result) waits() bool {
 	switch r.e.Cause {
 	case inuse.CauseFree, inuse.CausePrivileged, inuse.CauseForbidden, inuse.CauseNotLocal, inuse.CauseDuplicate, inuse.CauseNoZone,
 		inuse.CauseWrongZone, inuse.CauseIPv6Off, inuse.CauseStale, inuse.CauseNotSocket, inuse.CausePathTooLong,
-		inuse.CauseNoDirectory, inuse.CauseDirectoryDenied:
+		inuse.CauseNoDirectory, inuse.CauseDirectoryDenied, inuse.CauseFileSystem:
 		return false
 	}
 	return true

@@ -130,7 +130,7 @@ func TestWaits(t *testing.T) {
 		inuse.CauseExhausted: true, inuse.CauseUnknown: true, inuse.CauseStalePerhaps: true,
 		inuse.CausePrivileged: false, inuse.CauseForbidden: false, inuse.CauseNotLocal: false, inuse.CauseNoZone: false, inuse.CauseWrongZone: false,
 		inuse.CauseDuplicate: false, inuse.CauseIPv6Off: false, inuse.CausePathTooLong: false, inuse.CauseNoDirectory: false,
-		inuse.CauseDirectoryDenied: false, inuse.CauseNotSocket: false, inuse.CauseStale: false,
+		inuse.CauseDirectoryDenied: false, inuse.CauseFileSystem: false, inuse.CauseNotSocket: false, inuse.CauseStale: false,
 	} {
 		if got := (result{e: held(cause)}).waits(); got != want {
 			t.Errorf("%s: %v, want %v", cause, got, want)
