@@ -31,7 +31,7 @@ import (
 // The error is an [*AddressError] if network or address are wrong or the host is
 // unknown.
 func Check(ctx context.Context, network, address string) (*Error, error) {
-	return check(ctx, network, address, attempt.checked)
+	return check(ctx, network, address, attempt.checkAddress) // check_linux.go, find_bsd.go and so on
 }
 
 // An AddressError says what is wrong with a network or an address.

@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// checked looks at a as if a bind of it had failed.
-func (a attempt) checked(ctx context.Context) *finding {
+// checkAddress looks at a as if a bind of it had failed.
+func (a attempt) checkAddress(ctx context.Context) *finding {
 	if a.path != "" {
 		return a.find(ctx)
 	}

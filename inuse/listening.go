@@ -19,7 +19,7 @@ import (
 // The error wraps errors.ErrUnsupported where the system does not tell.
 func Listening(ctx context.Context) (*Listeners, error) {
 	limit := limitOf(ctx)
-	holders, asker, sight, err := listening(ctx) // listening_linux.go, listening_other.go
+	holders, asker, sight, err := listening(ctx) // listening_linux.go, find_bsd.go and so on
 	switch {
 	case errors.Is(err, errors.ErrUnsupported):
 		return nil, &listError{"this system does not tell what listens", err}
