@@ -164,30 +164,6 @@ func TestConnections(t *testing.T) {
 	})
 }
 
-// A port that this process has itself: run is called by one that listens.
-func TestSelf(t *testing.T) {
-	testnet.NeedTables(t)
-	for _, network := range []string{"tcp", "udp"} {
-		sock, err := open(network, "127.0.0.1:0", none)
-		if err != nil {
-			t.Fatal(err)
-		}
-		address := ""
-		if ln, ok := sock.(net.Listener); ok {
-			address = ln.Addr().String()
-		} else {
-			address = sock.(net.PacketConn).LocalAddr().String()
-		}
-		o := tellHere(t, network, address)
-		want(t, o, "self", 1)
-		if processes := o.Holders[0].Processes; len(processes) != 1 || processes[0].PID != os.Getpid() {
-			t.Errorf("processes %+v", processes)
-		}
-		sock.Close()
-		want(t, tellHere(t, network, address), "free", 0)
-	}
-}
-
 // A low port is not free for those who may not have it, on UDP neither. If somebody
 // has it, that comes first.
 func TestPrivileged(t *testing.T) {
