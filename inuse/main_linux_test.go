@@ -27,6 +27,7 @@ func TestMain(m *testing.M) {
 		"blindExplainer": blindExplainer,
 		"explainer":      explainer,
 		"texter":         texter,
+		"unixHolder":     unixHolder,
 		"heir":           heir,
 		"holder":         holder,
 	})
