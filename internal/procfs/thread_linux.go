@@ -31,6 +31,23 @@ func parseSocketUID(status string) (uint32, error) {
 	return 0, errors.New("no line Uid: of four numbers in status")
 }
 
+// Sandboxed reports whether a filter of system calls holds for the calling thread,
+// which may answer one that is not in its list with a kill; or whether that is not known.
+func (fs FS) Sandboxed() bool {
+	text, err := fs.read("thread-self/status")
+	return err != nil || parseSandboxed(text)
+}
+
+// parseSandboxed reads the line "Seccomp: mode". A kernel without seccomp has none.
+func parseSandboxed(status string) bool {
+	for line := range strings.Lines(status) {
+		if mode, ok := strings.CutPrefix(line, "Seccomp:"); ok {
+			return strings.TrimSpace(mode) != "0"
+		}
+	}
+	return false
+}
+
 // AddressFlags returns the flags of an IPv6 address of the calling thread's network
 // namespace: IFA_F_TENTATIVE and so on. It is false if no interface has the address.
 func (fs FS) AddressFlags(addr netip.Addr) (flags uint64, ok bool) {
