@@ -49,7 +49,7 @@ const firstDescriptors = 64
 // It does not find what is in no table: a socket on its way from one process to another,
 // the kernel's own, and the fixed files of an io_uring that has no descriptor itself or,
 // before Linux 6.13, of any.
-func (fs FS) FindOwners(ctx context.Context, inodes map[uint32]bool, first []int) Owners {
+func (fs FS) FindOwners(ctx context.Context, g *Guard, inodes map[uint32]bool, first []int) Owners {
 	owners := Owners{Found: map[uint32][]Descriptor{}}
 	if len(inodes) == 0 {
 		return owners
@@ -89,7 +89,7 @@ func (fs FS) FindOwners(ctx context.Context, inodes map[uint32]bool, first []int
 	if missing := owners.missing(inodes); len(missing) > 0 {
 		owners.lookInRings(fs, missing)
 	}
-	owners.lookInThreads(ctx, fs, order, inodes)
+	owners.lookInThreads(ctx, g, fs, order, inodes)
 	return owners
 }
 

@@ -9,7 +9,7 @@ import (
 )
 
 // lookInThreads looks through the descriptor tables of threads for what is missing.
-func (o *Owners) lookInThreads(ctx context.Context, fs FS, pids []int, inodes map[uint32]bool) {
+func (o *Owners) lookInThreads(ctx context.Context, g *Guard, fs FS, pids []int, inodes map[uint32]bool) {
 	compare := !fs.Sandboxed()
 	for i, pid := range pids {
 		missing := o.missing(inodes)
@@ -20,7 +20,16 @@ func (o *Owners) lookInThreads(ctx context.Context, fs FS, pids []int, inodes ma
 			o.Skipped = len(pids) - i
 			return
 		}
-		for _, thread := range fs.tables(pid, compare) {
+		threads := fs.threads(pid)
+		if compare && len(threads) > 0 {
+			var different []int
+			var ok bool
+			// kcmp takes a lock that a process which begins a program may not give.
+			if g.Do(ctx, func() { different, ok = differentTables(pid, threads) }) && ok {
+				threads = different
+			}
+		}
+		for _, thread := range threads {
 			more, err := o.look(ctx, fs, Descriptor{PID: pid, Thread: thread}, missing, true)
 			if more {
 				o.Skipped = len(pids) - i
@@ -29,56 +38,52 @@ func (o *Owners) lookInThreads(ctx context.Context, fs FS, pids []int, inodes ma
 				break
 			}
 		}
-		if len(o.rings) > 0 {
-			o.lookInRings(fs, missing)
-		}
+		o.lookInRings(fs, missing)
 	}
 }
 
-// tables returns threads of a process that have a descriptor table which the first
-// thread has not: one for each table if they can be compared, else all.
-func (fs FS) tables(pid int, compare bool) (threads []int) {
+// threads returns those of a process but the first, whose number is the process's.
+func (fs FS) threads(pid int) (threads []int) {
 	dir, err := os.Open(fs.process(pid, "task"))
 	if err != nil {
 		return nil
 	}
 	defer dir.Close()
-	names, err := dir.Readdirnames(-1)
-	if err != nil || len(names) < 2 {
-		return nil
-	}
-	seen := []int{pid}
+	names, _ := dir.Readdirnames(-1)
 	for _, name := range names {
-		thread, err := strconv.Atoi(name)
-		if err != nil || thread == pid {
-			continue
+		if thread, err := strconv.Atoi(name); err == nil && thread != pid {
+			threads = append(threads, thread)
 		}
-		if compare && sameTable(seen, thread) {
-			continue
-		}
-		if len(threads) == 0 && compare {
-			// It may be the table of all but the first.
-			seen = seen[:0]
-			if !sameTable([]int{pid}, pid) {
-				compare = false // the kernel compares nothing
-			} else {
-				seen = append(seen, pid)
-			}
-		}
-		seen = append(seen, thread)
-		threads = append(threads, thread)
 	}
 	return threads
 }
 
-// sameTable reports whether a thread shares its descriptor table with one of others
-// (kcmp(2)). Not known is no.
-func sameTable(others []int, thread int) bool {
-	const files = 2 // KCMP_FILES
-	for _, other := range others {
-		if order, _, errno := unix.Syscall6(unix.SYS_KCMP, uintptr(other), uintptr(thread), files, 0, 0, 0); errno == 0 && order == 0 {
-			return true
+// differentTables returns one thread for each descriptor table that the first thread
+// has not. It is not ok if the kernel does not compare them.
+func differentTables(first int, threads []int) (different []int, ok bool) {
+	tables := []int{first}
+	for _, thread := range threads {
+		known := false
+		for _, other := range tables {
+			same, err := sameTable(other, thread)
+			if err != nil && err != unix.ESRCH { // ended meanwhile
+				return nil, false
+			}
+			known = known || same
+		}
+		if !known {
+			tables = append(tables, thread)
 		}
 	}
-	return false
+	return tables[1:], true
+}
+
+// sameTable reports whether two threads share a descriptor table (kcmp(2)).
+func sameTable(a, b int) (bool, error) {
+	const files = 2 // KCMP_FILES
+	order, _, errno := unix.Syscall6(unix.SYS_KCMP, uintptr(a), uintptr(b), files, 0, 0, 0)
+	if errno != 0 {
+		return false, errno
+	}
+	return order == 0, nil
 }
