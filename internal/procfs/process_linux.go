@@ -218,15 +218,17 @@ func parseCgroup(text string) (cgroup string) {
 	return cgroup
 }
 
-// Members returns the processes of a process group that /proc lists.
-func (fs FS) Members(group int) (pids []int) {
-	all, _ := fs.processes()
-	for _, pid := range all {
-		if p, ok := fs.stat(pid); ok && p.Group == group {
-			pids = append(pids, pid)
+// Groups returns the processes of each process group, as far as /proc lists them,
+// without those that have ended and that their parents have not asked for yet.
+func (fs FS) Groups() map[int][]int {
+	groups := map[int][]int{}
+	pids, _ := fs.processes()
+	for _, pid := range pids {
+		if p, ok := fs.stat(pid); ok && (p.State != 'Z' || len(fs.threads(pid)) > 0) {
+			groups[p.Group] = append(groups[p.Group], pid)
 		}
 	}
-	return pids
+	return groups
 }
 
 // Processes returns the ids of all processes that are listed.

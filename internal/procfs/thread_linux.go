@@ -48,6 +48,26 @@ func parseSandboxed(status string) bool {
 	return false
 }
 
+// Capable reports whether the calling thread has all of the capabilities in effect.
+func (fs FS) Capable(capabilities ...int) bool {
+	text, err := fs.read("thread-self/status")
+	if err != nil {
+		return false
+	}
+	var set uint64
+	for line := range strings.Lines(text) {
+		if bits, ok := strings.CutPrefix(line, "CapEff:"); ok {
+			set, _ = strconv.ParseUint(strings.TrimSpace(bits), 16, 64)
+		}
+	}
+	for _, c := range capabilities {
+		if set&(1<<c) == 0 {
+			return false
+		}
+	}
+	return true
+}
+
 // AddressFlags returns the flags of an IPv6 address of the calling thread's network
 // namespace: IFA_F_TENTATIVE and so on. It is false if no interface has the address.
 func (fs FS) AddressFlags(addr netip.Addr) (flags uint64, ok bool) {
