@@ -112,7 +112,7 @@ func (f *finding) denied(dir string, info fs.FileInfo) {
 	user, mode := ownerOf(info), modeOf(info.Mode())
 	f.cause = CauseDirectoryDenied
 	f.facts["dir"], f.facts["owner"], f.facts["mode"] = dir, user, user+", "+mode[1:]
-	f.file = fmt.Sprintf("%s  %s, user %s", mode, dir, user)
+	f.file = fmt.Sprintf("%s %s, user %s", mode, dir, user)
 }
 
 // findFile explains that there is a file at path.
