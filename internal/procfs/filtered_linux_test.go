@@ -9,7 +9,7 @@ func TestFiltered(t *testing.T) {
 		"Name:\tx\nSeccomp:\t1\n":                      true,
 		"Seccomp:\n":                                   true,
 		"Name:\tSeccomp:\nUid:\t0\t0\t0\t0\n":          false, // a kernel without
-		"": false,
+		"":                                             false,
 	} {
 		if got := parseFiltered(status); got != want {
 			t.Errorf("%q: %v", status, got)
