@@ -45,6 +45,18 @@ type sight struct {
 	options error // the kernel or a sandbox does not let socket options be read
 }
 
+// also says in a hint what other found: why the address could not be had even if nobody
+// had it.
+func (f *finding) also(other *finding) {
+	if f.facts["start"] != "" && other.cause == CausePrivileged {
+		return // said anyway
+	}
+	other.complete()
+	if clause := heads[other.cause].clause; clause != "" {
+		f.hints = append([]string{"besides, " + other.facts.fill(clause)}, f.hints...)
+	}
+}
+
 // error returns the explanation.
 func (f *finding) error() *Error {
 	f.complete()
@@ -54,6 +66,9 @@ func (f *finding) error() *Error {
 	}
 	h := heads[f.cause]
 	e.headline, e.clause, e.class = f.facts.fill(h.headline), f.facts.fill(h.clause), h.class
+	if start := f.facts["start"]; start != "" && f.attempt.refusal == refusedNotPermitted && f.cause != CausePrivileged {
+		e.clause = f.facts.fill("user {me} may not use ports below {start}; besides, {by} has it")
+	}
 	if s := f.state(); s != "" {
 		e.headline, e.state = strings.TrimSuffix(e.headline, ".")+", "+s+".", s
 	}
@@ -146,7 +161,7 @@ func (f *finding) see() {
 		hint("a server that is still refused may listen on 0.0.0.0 and [::] itself; [::] takes IPv4 as well")
 	case f.cause == CauseDevice:
 		hint("a socket bound to another interface (SO_BINDTODEVICE) is not refused")
-	case f.cause == CauseOneAddress && f.holders[0].unit.name == "systemd-resolved.service":
+	case f.cause == CauseOneAddress && len(f.holders) > 0 && f.holders[0].unit.name == "systemd-resolved.service":
 		hint("with DNSStubListener=no in /etc/systemd/resolved.conf it leaves the port")
 	}
 }
@@ -295,7 +310,7 @@ func (f *finding) choose() (rs []Remedy) {
 		if f.cause == CauseOneAddress && has("address") {
 			add("other-address")
 		}
-		if f.holders[0].Options.ReuseAddr && strings.HasPrefix(f.attempt.network, "udp") {
+		if len(f.holders) > 0 && f.holders[0].Options.ReuseAddr && strings.HasPrefix(f.attempt.network, "udp") {
 			add("set-reuseaddr-both")
 			f.why = "it has SO_REUSEADDR already; multicast reaches every socket that has it."
 		}
@@ -343,7 +358,11 @@ func (f *finding) choose() (rs []Remedy) {
 	case CauseKernel:
 		add("interface-down")
 	case CauseNoProcess:
-		if f.holders[0].connection() {
+		switch {
+		case len(f.holders) == 0:
+			add(f.look())
+			return rs
+		case f.holders[0].connection():
 			add("find-mounts")
 			f.why = "a mount keeps its connection until it is unmounted"
 			if port := f.holders[0].Remote.Port(); port == 2049 {
