@@ -28,6 +28,8 @@ func TestMain(m *testing.M) {
 		"explainer":      explainer,
 		"heir":           heir,
 		"holder":         holder,
+		"plainStarter":   plainStarter,
+		"trier":          trier,
 	})
 }
 
