@@ -26,6 +26,8 @@ func TestMain(m *testing.M) {
 	testnet.Main(m, map[string]func([]string) error{
 		"blindExplainer": blindExplainer,
 		"explainer":      explainer,
+		"texter":         texter,
+		"unixHolder":     unixHolder,
 		"heir":           heir,
 		"holder":         holder,
 		"plainStarter":   plainStarter,
