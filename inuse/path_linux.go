@@ -24,7 +24,7 @@ func (a attempt) pathHolders(ctx context.Context, path string) (found pathHolder
 	defer kernel.close()
 	sockets, err := kernel.unixSockets(ctx)
 	if err != nil {
-		return pathHolders{err: err}
+		return pathHolders{err: err, sight: sight{late: ctx.Err() != nil}}
 	}
 	var file fileID
 	if sockfile.IsFile(path) {
@@ -41,13 +41,15 @@ func (a attempt) pathHolders(ctx context.Context, path string) (found pathHolder
 	}
 	others, all := otherNetworks(ctx)
 	for _, pid := range others {
-		sockets, err := unixSocketsOf(ctx, pid)
-		if err != nil {
+		if sockets, err := unixSocketsOf(ctx, pid); err == nil {
+			found.holders, found.sight = a.ownersOf(ctx, boundTo(file, sockets))
+		} else if sockets, err := sockdiag.ReadProcUnixOf(pid); err == nil {
+			found.holders, found.sight = a.namesakes(ctx, path, sockets)
+			all = all && found.sight == sight{}
+		} else {
 			all = false
-			continue
 		}
-		if bound := boundTo(file, sockets); len(bound) > 0 {
-			found.holders, found.sight = a.ownersOf(ctx, bound)
+		if len(found.holders) > 0 {
 			found.elsewhere = true
 			return found
 		}
@@ -81,6 +83,30 @@ func (a attempt) ownersOf(ctx context.Context, sockets []sockdiag.UnixSocket) (h
 			}
 		}
 		holders = append(holders, h)
+	}
+	return holders, seen
+}
+
+// namesakes returns the holders of those of sockets that have the file at a path, if they have
+// processes that can be seen. Procfs tells names only, each as its process sees it.
+func (a attempt) namesakes(ctx context.Context, path string, sockets []sockdiag.UnixSocket) (holders []Holder, seen sight) {
+	sockets = slices.DeleteFunc(sockets, func(s sockdiag.UnixSocket) bool {
+		accepted := s.State == sockdiag.Established && s.Type != unix.SOCK_DGRAM
+		return accepted || !filepath.IsAbs(s.Name) || filepath.Base(s.Name) != filepath.Base(path)
+	})
+	info, err := os.Lstat(path)
+	if err != nil {
+		return nil, seen
+	}
+	all, seen := a.ownersOf(ctx, sockets)
+	for i, h := range all {
+		for _, p := range h.Processes {
+			own, err := os.Lstat(filepath.Join(string(proc), strconv.Itoa(p.PID), "root", sockets[i].Name))
+			if err == nil && os.SameFile(info, own) {
+				holders = append(holders, h)
+				break
+			}
+		}
 	}
 	return holders, seen
 }

@@ -374,6 +374,13 @@ func TestOtherNetwork(t *testing.T) {
 	p := holdUnix(t, 0, "unix", path)
 	closed := holdUnix(t, 0, "unix", "/srv/closed.sock", "closed")
 	inside := holdUnix(t, 0, "unix", "@inside")
+	if err := os.Mkdir("/srv/own", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chown("/srv/own", nobody, nobody); err != nil {
+		t.Fatal(err)
+	}
+	own := holdUnix(t, nobody, "unix", "/srv/own/app.sock")
 	testnet.Namespace(t)
 	e := explained(t, refused(t, "unix", path))
 	wantCause(t, e, inuse.CauseOtherNetns, 1)
@@ -387,6 +394,11 @@ func TestOtherNetwork(t *testing.T) {
 		!strings.Contains(got, "Not seen: other network namespaces, such as those of containers.\n") {
 		t.Errorf("prints\n%s", got)
 	}
+	// An ordinary user may look into other network namespaces where its own processes are.
+	if got := nobodys.run(t, "unix", "/srv/own/app.sock"); !strings.HasPrefix(got, "other-netns\n/srv/own/app.sock is in use by ") ||
+		!strings.Contains(got, fmt.Sprintf("(pid %d) listens on /srv/own/app.sock, user nobody", own.Process.Pid)) || strings.Contains(got, "Not seen") {
+		t.Errorf("prints\n%s", got)
+	}
 	// One to which others may not connect.
 	if got := nobodys.run(t, "unix", "/srv/closed.sock"); !strings.HasPrefix(got, "stale-perhaps\n") {
 		t.Errorf("prints\n%s", got)
@@ -394,7 +406,7 @@ func TestOtherNetwork(t *testing.T) {
 	wantCause(t, explained(t, refused(t, "unix", "/srv/closed.sock")), inuse.CauseOtherNetns, 1)
 	passes(t, "unix", "@inside") // abstract names are of each namespace
 
-	for _, p := range []*testnet.Process{p, closed, inside} {
+	for _, p := range []*testnet.Process{p, closed, inside, own} {
 		p.Stop(t)
 	}
 	wantCause(t, explained(t, refused(t, "unix", path)), inuse.CauseStale, 0)

@@ -51,11 +51,13 @@ func (a attempt) findPath(ctx context.Context, me asker) *finding {
 		return f.findFile(ctx, path, info)
 	case err == nil:
 		return nil // it was made since
-	case errors.Is(err, fs.ErrNotExist) && a.refusal == refusedInUse:
+	}
+	why := f.findDirectory(path)
+	if why == nil && a.refusal == refusedInUse {
 		f.cause = CauseFree
 		return f
 	}
-	return f.findDirectory(path)
+	return why
 }
 
 // findDirectory explains that no file can be made at path.
