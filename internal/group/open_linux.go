@@ -60,7 +60,7 @@ func prepare(fd, family, kind int, uid uint32, bind netip.AddrPort, before, afte
 // give makes the socket one of a user. The filter that systemd makes of ~@privileged
 // would kill a process for that call, so where there may be one it is not made.
 func give(fd int, uid uint32) error {
-	if procfs.FS("/proc").Filtered() {
+	if procfs.FS("/proc").Sandboxed() {
 		return fmt.Errorf("fchown in a sandbox: %w", unix.EPERM)
 	}
 	return os.NewSyscallError("fchown", unix.Fchown(fd, int(uid), -1))
