@@ -31,6 +31,7 @@ func TestMain(m *testing.M) {
 		"heir":           heir,
 		"holder":         holder,
 		"plainStarter":   plainStarter,
+		"service":        service,
 		"trier":          trier,
 	})
 }
