@@ -30,6 +30,9 @@ func TestMain(m *testing.M) {
 		"unixHolder":     unixHolder,
 		"heir":           heir,
 		"holder":         holder,
+		"plainStarter":   plainStarter,
+		"service":        service,
+		"trier":          trier,
 	})
 }
 
