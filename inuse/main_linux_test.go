@@ -27,6 +27,9 @@ func TestMain(m *testing.M) {
 		"explainer": explainer,
 		"heir":      heir,
 		"holder":    holder,
+		"asker":     asker,
+		"odd":       testnet.Odd,
+		"seer":      seer,
 	})
 }
 

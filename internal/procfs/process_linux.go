@@ -35,7 +35,13 @@ func (fs FS) Process(pid int) (p Process, ok bool) {
 		return p, false
 	}
 	status, _ := os.ReadFile(fs.process(pid, "status"))
-	p.UID, p.Tracer = parseStatus(string(status))
+	p.UID, p.Tracer, _ = parseStatus(string(status))
+	if p.Tracer != 0 { // a thread
+		status, _ := os.ReadFile(fs.process(p.Tracer, "status"))
+		if _, _, process := parseStatus(string(status)); process != 0 {
+			p.Tracer = process
+		}
+	}
 	return p, true
 }
 
@@ -88,8 +94,8 @@ func terminalName(device uint32) string {
 	return ""
 }
 
-// parseStatus reads the lines Uid: and TracerPid:.
-func parseStatus(status string) (uid, tracer int) {
+// parseStatus reads the lines Uid:, TracerPid: and Tgid:, the process of a thread.
+func parseStatus(status string) (uid, tracer, process int) {
 	uid = -1
 	for line := range strings.Lines(status) {
 		name, value, _ := strings.Cut(line, ":")
@@ -104,9 +110,11 @@ func parseStatus(status string) (uid, tracer int) {
 			}
 		case "TracerPid":
 			tracer, _ = strconv.Atoi(fields[0])
+		case "Tgid":
+			process, _ = strconv.Atoi(fields[0])
 		}
 	}
-	return uid, tracer
+	return uid, tracer, process
 }
 
 // Started returns when p started, to the second; the zero time if that is not known.
