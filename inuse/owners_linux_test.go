@@ -10,7 +10,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -111,9 +110,12 @@ func script(t testing.TB, name, interpreter string) string {
 
 // ownersOf finds who has a socket.
 func ownersOf(ctx context.Context, inode uint32) (*group, sight) {
+	return ownersAt(ctx, inode, "127.0.0.1:9999")
+}
+
+func ownersAt(ctx context.Context, inode uint32, local string) (*group, sight) {
 	g := &group{count: 1, inodes: []uint32{inode}}
-	g.Socket = sockdiag.Socket{Family: unix.AF_INET, Protocol: unix.IPPROTO_TCP, State: sockdiag.Listen, Inode: inode,
-		Local: netip.MustParseAddrPort("127.0.0.1:9999")}
+	g.Socket = sockdiag.Socket{Family: unix.AF_INET, Protocol: unix.IPPROTO_TCP, State: sockdiag.Listen, Inode: inode, Local: netip.MustParseAddrPort(local)}
 	s := findOwners(ctx, []*group{g}, func(*group) bool { return true })
 	return g, s
 }
@@ -354,6 +356,17 @@ func TestOwnerSupervisor(t *testing.T) {
 	}
 }
 
+// A script that asks is not told to be stopped.
+func TestRunsThis(t *testing.T) {
+	c := run(t, "plain", nil, self(t))
+	o := &owners{known: map[int]*details{}}
+	for pid, want := range map[int]bool{os.Getppid(): os.Getppid() > 1, c.Process.Pid: false, os.Getpid(): false} {
+		if got := o.runsThis(pid); got != want {
+			t.Errorf("process %d: %v, want %v", pid, got, want)
+		}
+	}
+}
+
 func TestSupervisorName(t *testing.T) {
 	for _, test := range []struct {
 		comm, name, program, want string
@@ -428,7 +441,7 @@ func TestOwnerDockerProxy(t *testing.T) {
 	container(t, id, [4]byte{172, 31, 254, 77})
 	proxy := func(t *testing.T, ip string) child {
 		return run(t, "plain", func(cmd *exec.Cmd) { cmd.Dir = "/" }, called(t, "docker-proxy", self(t)), "-proto", "tcp",
-			"-host-ip", "127.0.0.1", "-host-port", "9999", "-container-ip", ip, "-container-port", "80")
+			"-host-ip", "127.0.0.1", "-host-port", "9998", "-container-ip", ip, "-container-port", "80")
 	}
 	c := proxy(t, "172.31.254.77")
 	want := unit{user: -1, container: id[:12], kind: "docker"}
@@ -439,8 +452,8 @@ func TestOwnerDockerProxy(t *testing.T) {
 		t.Errorf("of another container: %+v", p)
 	}
 	testnet.As(t, nobody, func() {
-		g, _ := ownersOf(t.Context(), c.inode)
-		if len(g.processes) == 0 || !slices.ContainsFunc(g.processes, func(p Process) bool { return p.isDocker() }) {
+		g, _ := ownersAt(t.Context(), c.inode, "127.0.0.1:9998")
+		if len(g.processes) != 1 || !g.processes[0].isDocker() || g.processes[0].unit != want && g.processes[0].unit.container != "" {
 			t.Errorf("as another user: %+v", g.processes)
 		}
 	})
@@ -449,7 +462,7 @@ func TestOwnerDockerProxy(t *testing.T) {
 	at := func(protocol uint8, local string) bool {
 		return listensAt(d.args, &group{Socket: sockdiag.Socket{Protocol: protocol, Local: netip.MustParseAddrPort(local)}})
 	}
-	if !at(unix.IPPROTO_TCP, "127.0.0.1:9999") || at(unix.IPPROTO_UDP, "127.0.0.1:9999") || at(unix.IPPROTO_TCP, "127.0.0.1:9998") || at(unix.IPPROTO_TCP, "0.0.0.0:9999") {
+	if !at(unix.IPPROTO_TCP, "127.0.0.1:9998") || at(unix.IPPROTO_UDP, "127.0.0.1:9998") || at(unix.IPPROTO_TCP, "127.0.0.1:9997") || at(unix.IPPROTO_TCP, "0.0.0.0:9998") {
 		t.Error("it listens where it does not")
 	}
 }

@@ -230,7 +230,7 @@ func parseCgroup(text string) (cgroup string) {
 // without those that have ended and that their parents have not asked for yet.
 func (fs FS) Groups() map[int][]int {
 	groups := map[int][]int{}
-	pids, _ := fs.processes()
+	pids, _ := fs.Processes()
 	for _, pid := range pids {
 		if p, ok := fs.stat(pid); ok && (p.State != 'Z' || len(fs.threads(pid)) > 0) {
 			groups[p.Group] = append(groups[p.Group], pid)
@@ -238,6 +238,3 @@ func (fs FS) Groups() map[int][]int {
 	}
 	return groups
 }
-
-// Processes returns the ids of all processes that are listed.
-func (fs FS) Processes() ([]int, error) { return fs.processes() }
