@@ -24,6 +24,7 @@ import (
 // TestMain also runs the processes that tests start.
 func TestMain(m *testing.M) {
 	testnet.Main(m, map[string]func([]string) error{
+		"binder":         binder,
 		"blindExplainer": blindExplainer,
 		"explainer":      explainer,
 		"texter":         texter,
