@@ -50,10 +50,13 @@ func refused(t testing.TB, network, address string) error {
 	return failed(t, 0, network, address)
 }
 
+// A pause is between two looks at what the kernel reports to nobody.
+const pause = 5 * time.Millisecond
+
 // passes waits until the address can be had.
 func passes(t testing.TB, network, address string) {
 	t.Helper()
-	for deadline := time.Now().Add(testnet.Slow(20 * time.Second)); ; runtime.Gosched() {
+	for deadline := time.Now().Add(testnet.Slow(20 * time.Second)); ; time.Sleep(pause) {
 		sock, err := open(network, address)
 		if err == nil {
 			sock.Close()
@@ -180,9 +183,9 @@ func TestDuplicate(t *testing.T) {
 	ip(t, "link set v0 up")
 	ip(t, "address add fd00::7/64 dev v0 nodad")
 	ip(t, "address add fd00::5/64 dev v0")
-	for deadline := time.Now().Add(testnet.Slow(20 * time.Second)); ; runtime.Gosched() {
+	for deadline := time.Now().Add(testnet.Slow(20 * time.Second)); ; time.Sleep(pause) {
 		err := refused(t, "tcp", "[fd00::5]:8080")
-		if e := explained(t, err); e.Cause != inuse.CauseTentative {
+		if e, ok := errors.AsType[*inuse.Error](inuse.ExplainContext(t.Context(), err)); !ok || e.Cause != inuse.CauseTentative {
 			says(t, err, inuse.CauseDuplicate, goldenText(t, "15"))
 			break
 		}

@@ -31,7 +31,17 @@ import (
 // The error is an [*AddressError] if network or address are wrong or the host is
 // unknown.
 func Check(ctx context.Context, network, address string) (*Error, error) {
-	return check(ctx, network, address, attempt.checkAddress) // check_linux.go, find_bsd.go and so on
+	c := checker{
+		look:   attempt.checkAddress, // check_linux.go, find_bsd.go and so on
+		lookup: net.DefaultResolver.LookupNetIP,
+	}
+	return c.check(ctx, network, address)
+}
+
+// A checker is what Check asks.
+type checker struct {
+	look   func(attempt, context.Context) *finding // what a bind of one address would meet
+	lookup func(ctx context.Context, network, host string) ([]netip.Addr, error)
 }
 
 // An AddressError says what is wrong with a network or an address.
@@ -50,8 +60,8 @@ func addressError(err error, format string, args ...any) error {
 	return &AddressError{fmt.Sprintf(format, args...), err}
 }
 
-// check is Check with what looks at one address.
-func check(ctx context.Context, network, address string, look func(attempt, context.Context) *finding) (*Error, error) {
+// check is Check.
+func (c checker) check(ctx context.Context, network, address string) (*Error, error) {
 	limit := limitOf(ctx)
 	a := attempt{network: network, refusal: refusedInUse, check: true}
 	switch network {
@@ -61,7 +71,7 @@ func check(ctx context.Context, network, address string, look func(attempt, cont
 		}
 		a.path = address
 		a.err = a.refused(errInUse)
-		return a.seen(ctx, limit, look).error(), nil
+		return c.seen(ctx, a, limit).error(), nil
 	case "tcp", "tcp4", "tcp6", "udp", "udp4", "udp6":
 	default:
 		return nil, addressError(net.UnknownNetworkError(network), "%q is not supported: tcp, udp and unix are", network)
@@ -70,7 +80,7 @@ func check(ctx context.Context, network, address string, look func(attempt, cont
 	if err != nil {
 		return nil, err
 	}
-	addrs, err := addressesOf(ctx, network, host)
+	addrs, err := c.addresses(ctx, network, host)
 	if _, wrong := errors.AsType[*AddressError](err); wrong {
 		return nil, err
 	}
@@ -85,7 +95,7 @@ func check(ctx context.Context, network, address string, look func(attempt, cont
 		if addr.named {
 			a.host = host
 		}
-		f := a.seen(ctx, limit, look)
+		f := c.seen(ctx, a, limit)
 		if addr.guessed && !f.cause.held() {
 			continue
 		}
@@ -109,13 +119,13 @@ func (a attempt) refused(err error) error {
 }
 
 // seen looks at a. It does not take for free what was not seen.
-func (a attempt) seen(ctx context.Context, limit limit, look func(attempt, context.Context) *finding) *finding {
-	f := look(a, ctx)
+func (c checker) seen(ctx context.Context, a attempt, limit limit) *finding {
+	f := c.look(a, ctx)
 	if f != nil && f.cause == CauseFree && a.path != "" && sockfile.IsFile(a.path) {
 		// Nothing is there. Whether anything can come there the directory decides.
 		b := a
 		b.refusal, b.err = refusedPath, a.refused(os.NewSyscallError("bind", syscall.ENOENT))
-		if g := look(b, ctx); g != nil {
+		if g := c.look(b, ctx); g != nil {
 			f = g
 		}
 	}
@@ -179,8 +189,8 @@ type hostAddress struct {
 	guessed    bool // the name has it by convention
 }
 
-// addressesOf returns the addresses of a host, of the network's IP version.
-func addressesOf(ctx context.Context, network, host string) (all []hostAddress, err error) {
+// addresses returns the addresses of a host, of the network's IP version.
+func (c checker) addresses(ctx context.Context, network, host string) (all []hostAddress, err error) {
 	version := strings.TrimLeft(network, "tcpud")
 	fits := func(a hostAddress) bool { return version == "" || a.Is4() == (version == "4") }
 	addr, parseErr := netip.ParseAddr(host)
@@ -192,7 +202,7 @@ func addressesOf(ctx context.Context, network, host string) (all []hostAddress, 
 	case !isHostName(host):
 		return nil, addressError(parseErr, "%q is no host", host)
 	default:
-		addrs, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+		addrs, err := c.lookup(ctx, "ip", host)
 		for _, addr := range addrs {
 			all = append(all, hostAddress{Addr: addr.Unmap(), named: true})
 		}

@@ -143,7 +143,10 @@ func (l *Listeners) notSeen(asker asker, sight sight) string {
 	case asker.container:
 		return s + "as they are outside this container"
 	}
-	return s + "which the kernel itself may have"
+	if n == 1 {
+		return strings.TrimSuffix(s, ", ") + "; it may be the kernel's own"
+	}
+	return strings.TrimSuffix(s, ", ") + "; they may be the kernel's own"
 }
 
 // The widths of what is cut.

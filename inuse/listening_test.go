@@ -74,7 +74,7 @@ tcp 5432 127.0.0.1  ?                   ?     postgres  ?     whyinuse 5432
 tcp 8080 all IPv4   Docker container    24945 root      2 d   docker stop 4f2a9c1b2d3e
 udp 53   127.0.0.53 systemd-resolved    310   systemd-r 2 d   systemctl stop systemd-resolved
 udp 4789 all IPv4   kernel: vx0 (vxlan) -     root      -     ip link set vx0 down
-Not seen: which processes have 1 of 7, which the kernel itself may have.
+Not seen: which processes have 1 of 7; it may be the kernel's own.
 `},
 		{"as alice", alice, sight{others: true}, listSituation()[3:5], `
 PORT     ADDRESS   WHO            PID  USER     SINCE TO STOP IT
@@ -152,7 +152,7 @@ func TestListeningUnseen(t *testing.T) {
 		{asker{root: true}, sight{late: true}, "which processes have 1 of 1, as time was up"},
 		{asker{root: true, blind: true}, sight{}, "which processes have 1 of 1, as /proc cannot be read"},
 		{asker{root: true, container: true}, sight{}, "which processes have 1 of 1, as they are outside this container"},
-		{asker{root: true}, sight{}, "which processes have 1 of 1, which the kernel itself may have"},
+		{asker{root: true}, sight{}, "which processes have 1 of 1; it may be the kernel's own"},
 	} {
 		if l := newListeners([]Holder{hidden}, test.asker, test.sight, listNow); strings.Join(l.Unseen, "; ") != test.want {
 			t.Errorf("%+v: %q, want %q", test.asker, l.Unseen, test.want)

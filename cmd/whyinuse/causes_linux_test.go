@@ -16,6 +16,7 @@ import (
 // Who listens, and how. The first remedy, applied, frees the port.
 func TestListeners(t *testing.T) {
 	testnet.NeedTables(t)
+	testnet.Parallel(t)
 	testnet.NeedRoot(t)
 	for _, network := range []string{"tcp4", "udp4"} {
 		t.Run(network, func(t *testing.T) {
@@ -77,6 +78,7 @@ func shell(t testing.TB, command string) {
 // A process and its heir: the command that stops both is printed.
 func TestInherited(t *testing.T) {
 	testnet.NeedTables(t)
+	testnet.Parallel(t)
 	testnet.Namespace(t)
 	p := hold(t, os.Getuid(), "tcp4", "127.0.0.1:9999", "none")
 	want(t, tellHere(t, "127.0.0.1:9999"), "listener", 1)
@@ -102,6 +104,7 @@ func TestInherited(t *testing.T) {
 
 func TestDualStack(t *testing.T) {
 	testnet.NeedTables(t)
+	testnet.Parallel(t)
 	testnet.Namespace(t)
 	hold(t, os.Getuid(), "tcp6", "[::1]:9999", "none")
 	want(t, tellHere(t, "tcp4", ":9999"), "free", 0)
@@ -117,6 +120,7 @@ func TestDualStack(t *testing.T) {
 // What is left of connections, and clients.
 func TestConnections(t *testing.T) {
 	testnet.NeedTables(t)
+	testnet.Parallel(t)
 	for _, test := range []struct {
 		options options
 		state   testnet.State
@@ -164,34 +168,11 @@ func TestConnections(t *testing.T) {
 	})
 }
 
-// A port that this process has itself: run is called by one that listens.
-func TestSelf(t *testing.T) {
-	testnet.NeedTables(t)
-	for _, network := range []string{"tcp", "udp"} {
-		sock, err := open(network, "127.0.0.1:0", none)
-		if err != nil {
-			t.Fatal(err)
-		}
-		address := ""
-		if ln, ok := sock.(net.Listener); ok {
-			address = ln.Addr().String()
-		} else {
-			address = sock.(net.PacketConn).LocalAddr().String()
-		}
-		o := tellHere(t, network, address)
-		want(t, o, "self", 1)
-		if processes := o.Holders[0].Processes; len(processes) != 1 || processes[0].PID != os.Getpid() {
-			t.Errorf("processes %+v", processes)
-		}
-		sock.Close()
-		want(t, tellHere(t, network, address), "free", 0)
-	}
-}
-
 // A low port is not free for those who may not have it, on UDP neither. If somebody
 // has it, that comes first.
 func TestPrivileged(t *testing.T) {
 	testnet.NeedTables(t)
+	testnet.Parallel(t)
 	testnet.NeedRoot(t)
 	testnet.Namespace(t)
 	for _, network := range []string{"tcp", "tcp6", "udp", "udp4", "udp6"} {
@@ -212,6 +193,7 @@ func TestPrivileged(t *testing.T) {
 
 func TestAddresses(t *testing.T) {
 	testnet.NeedTables(t)
+	testnet.Parallel(t)
 	if _, err := net.InterfaceByName("lo"); err != nil {
 		t.Skipf("needs rtnetlink, which emulators do not have: %v", err)
 	}

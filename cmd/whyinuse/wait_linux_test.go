@@ -81,6 +81,7 @@ func TestWaitForExit(t *testing.T) {
 // A holder that closes its socket and stays is seen at the next tick.
 func TestWaitForClose(t *testing.T) {
 	testnet.NeedTables(t)
+	testnet.Parallel(t)
 	testnet.Namespace(t)
 	p := hold(t, os.Getuid(), "tcp4", "127.0.0.1:9999", "none")
 	e := await(t, "127.0.0.1:9999", forever, time.Millisecond, lines(func(int, string) { do(t, p, "close") }))
@@ -105,6 +106,7 @@ func TestWaitInVain(t *testing.T) {
 // Each change of the holders is told.
 func TestWaitProgress(t *testing.T) {
 	testnet.NeedTables(t)
+	testnet.Parallel(t)
 	testnet.Namespace(t)
 	first := hold(t, os.Getuid(), "tcp4", "127.0.0.1:9999", "port")
 	second := hold(t, os.Getuid(), "tcp4", "127.0.0.1:9999", "port")
@@ -135,6 +137,7 @@ func TestWaitProgress(t *testing.T) {
 // The program itself waits, until its holder ends or it is interrupted.
 func TestWaitProcess(t *testing.T) {
 	testnet.NeedTables(t)
+	testnet.Parallel(t)
 	testnet.Namespace(t)
 	for _, interrupt := range []bool{false, true} {
 		holder := hold(t, os.Getuid(), "tcp4", "127.0.0.1:9999", "none")
@@ -168,6 +171,7 @@ func TestWaitProcess(t *testing.T) {
 // With -json, progress is apart from the object.
 func TestWaitJSON(t *testing.T) {
 	testnet.NeedTables(t)
+	testnet.Parallel(t)
 	testnet.Namespace(t)
 	p := hold(t, os.Getuid(), "tcp4", "127.0.0.1:9999", "none")
 	var stdout bytes.Buffer
@@ -179,6 +183,7 @@ func TestWaitJSON(t *testing.T) {
 // tick.
 func TestDue(t *testing.T) {
 	testnet.NeedTables(t)
+	testnet.Parallel(t)
 	for _, state := range []testnet.State{testnet.TimeWait, testnet.FinWait2, testnet.Established} {
 		t.Run(state.String(), func(t *testing.T) {
 			testnet.Namespace(t)
