@@ -17,6 +17,7 @@ type attempt struct {
 	local   netip.AddrPort // of networks tcp and udp; the address is not valid if it was left out
 	remote  netip.AddrPort // of a dial
 	path    string         // of networks unix
+	check   bool           // Check asks, and nothing has failed
 	host    string         // the name that stood for local, of Check; or ""
 }
 

@@ -1,6 +1,7 @@
 package inuse
 
 import (
+	"cmp"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -23,6 +24,7 @@ type finding struct {
 	unseen  []string
 	hints   []string
 	now     time.Time
+	instead []string // the kinds of the remedies, where they are not those of Linux
 }
 
 // An asker is who wants to know.
@@ -94,6 +96,7 @@ func (f *finding) complete() {
 	if len(f.holders) > 0 {
 		h := f.holders[0]
 		set("user", strings.TrimPrefix(h.owner(), "user "))
+		set("whose", cmp.Or(h.owner(), "another user"))
 		set("state", strings.ToLower(strings.ReplaceAll(h.State, "_", "-")))
 		set("if", h.link)
 		set("what", "the interface "+h.link+" ("+h.kind+")")
@@ -241,6 +244,10 @@ func (f *finding) choose() (rs []Remedy) {
 		rs = append(rs, f.remedies(f.facts, uid, kinds...)...)
 	}
 	has := func(fact string) bool { return f.facts[fact] != "" }
+	if f.instead != nil {
+		add(f.instead...)
+		return rs
+	}
 	switch f.cause {
 	case CauseSelf:
 		if has("self") && f.facts["self"] != alreadyOurs {

@@ -54,7 +54,7 @@ func (t target) same(u target) bool {
 	if t.unit.container != "" {
 		return t.unit.container == u.unit.container
 	}
-	return t.unit.service() != "" && t.unit.name == u.unit.name && t.unit.user == u.unit.user
+	return t.unit.sameManager(u.unit) || t.unit.service() != "" && t.unit.name == u.unit.name && t.unit.user == u.unit.user
 }
 
 // isSystemd reports whether p is systemd, which listens for socket units.
@@ -64,11 +64,11 @@ func (p Process) isSystemd() bool { return p.Command == "systemd" }
 func (p Process) isProxy() bool { return p.isDocker() || p.isPodman() }
 
 func (p Process) isDocker() bool {
-	return slices.Contains([]string{"docker-proxy", "dockerd", "rootlesskit"}, p.Command)
+	return slices.Contains([]string{"docker-proxy", "dockerd", "rootlesskit", "com.docker.backend"}, p.Command)
 }
 
 func (p Process) isPodman() bool {
-	return slices.Contains([]string{"conmon", "rootlessport", "pasta", "pasta.avx2", "slirp4netns"}, p.Command)
+	return slices.Contains([]string{"conmon", "rootlessport", "pasta", "pasta.avx2", "slirp4netns", "gvproxy"}, p.Command)
 }
 
 // stopOne returns what stops t alone: the first that fits.
@@ -87,7 +87,10 @@ func (f *finding) stopOne(t target) []Remedy {
 	}
 	one := func(kind string, more facts) []Remedy { return f.remedies(with(more), t.holder.UID, kind) }
 	service := t.unit.service()
+	managers, known := t.unit.managed()
 	switch {
+	case len(managers) > 0:
+		return f.remedies(with(known), t.holder.UID, managers...)
 	case p.isSystemd():
 		if r, ok := f.stopSocketUnit([]target{t}); ok {
 			return []Remedy{r}

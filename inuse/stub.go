@@ -1,6 +1,6 @@
 package inuse
-import "context"
-func (a attempt) find(ctx context.Context) *finding { return nil }
-func program() string { return "" }
-func username(uid uint32) string { return map[uint32]string{1000:"alice"}[uid] }
+
+func program() string            { return "" }
+func username(uid uint32) string { return map[uint32]string{1000: "alice"}[uid] }
+
 type passes struct{ addr, port bool }

@@ -1,0 +1,104 @@
+package inuse
+
+import (
+	"cmp"
+	"context"
+	"io/fs"
+	"os"
+	"path"
+	"slices"
+	"strings"
+	"time"
+)
+
+// A census is what ps and launchd tell of processes.
+type census struct {
+	system string // runtime.GOOS
+	lines  map[int]psLine
+	labels map[int]string // of the jobs of launchd
+	asker  asker
+	port   uint16
+	root   fs.FS // where rc.d is
+	now    time.Time
+}
+
+// takeCensus asks for all processes. Without ps, there is less to say of them.
+func takeCensus(ctx context.Context, system string, me asker, port uint16) census {
+	c := census{system: system, asker: me, port: port, root: os.DirFS("/"), now: time.Now()}
+	if out, err := ps().run(ctx); err == nil {
+		c.lines = parsePs(out)
+	}
+	if system == "darwin" {
+		if out, err := launchctl().run(ctx); err == nil {
+			c.labels = parseLaunchctl(out)
+		}
+	}
+	return c
+}
+
+// process describes the process that has a socket.
+func (c census) process(r row) Process {
+	p := Process{PID: r.pid, Command: r.command, Name: r.command, Parent: r.parent, State: "running", unit: unit{user: -1}, uid: r.uid}
+	if line, known := c.lines[r.pid]; known {
+		argv := line.argv(r.command)
+		if len(argv) > 0 && r.command == "" {
+			p.Command = path.Base(argv[0])
+		}
+		p.Name = cmp.Or(programName(argv), p.Command)
+		p.Parent, p.terminal = line.parent, line.terminal
+		if p.uid < 0 {
+			p.uid = line.uid
+		}
+		if line.age >= 0 {
+			p.Started = c.now.Add(-line.age)
+		}
+		if strings.HasPrefix(line.state, "T") {
+			p.State = "stopped"
+		}
+		if parent, known := c.lines[line.parent]; known {
+			p.parentName = parent.script()
+		}
+	}
+	p.unit = c.unit(p)
+	return p
+}
+
+// unit returns what manages p.
+func (c census) unit(p Process) unit {
+	const first = 1 // launchd, or init
+	switch c.system {
+	case "darwin":
+		user := c.asker.uid
+		if c.asker.root {
+			user = -1
+		}
+		switch {
+		case isAirPlay(p, c.port):
+			return unit{name: "AirPlay Receiver", user: -1, kind: airPlay}
+		case p.PID == first:
+			return unit{user: -1, kind: launchdSocket}
+		}
+		return launchdUnit(c.labels[p.PID], user)
+	case "freebsd", "dragonfly", "netbsd":
+		return rcUnit(c.root, p.Command, p.PID)
+	}
+	return unit{user: -1}
+}
+
+// programName returns who a process is, by its arguments: of the program, and of the
+// first argument that is no flag, such as "python3 app.py". It never has later arguments,
+// which may be secret.
+func programName(argv []string) string {
+	if len(argv) == 0 {
+		return ""
+	}
+	name := path.Base(strings.TrimPrefix(argv[0], "-"))
+	interpreters := []string{"python", "node", "java", "ruby", "perl", "php", "sh", "bash", "zsh", "deno", "bun"}
+	i := slices.IndexFunc(argv[1:], func(s string) bool { return !strings.HasPrefix(s, "-") })
+	if i < 0 || !slices.ContainsFunc(interpreters, func(s string) bool { return strings.HasPrefix(strings.ToLower(name), s) }) {
+		return name
+	}
+	const most = 32
+	name += " " + path.Base(argv[1+i])
+	return name[:min(most, len(name))]
+}
