@@ -24,7 +24,7 @@ func (a attempt) find(ctx context.Context) *finding {
 	case a.local.Port() == 0:
 		return nil
 	case a.refusal == refusedNotPermitted:
-		return a.lowPort(ctx, me)
+		return a.lowPortRefused(ctx, me)
 	}
 	return a.surveyed(ctx, runtime.GOOS, me, attempt.bindPlain)
 }
@@ -48,8 +48,8 @@ func listening(ctx context.Context) ([]Holder, asker, sight, error) {
 	return listeningOn(ctx, runtime.GOOS)
 }
 
-// lowPort explains why this user may not have the port. Who has it comes first.
-func (a attempt) lowPort(ctx context.Context, me asker) *finding {
+// lowPortRefused explains why this user may not have the port. Who has it comes first.
+func (a attempt) lowPortRefused(ctx context.Context, me asker) *finding {
 	const start = 1024
 	if a.local.Port() >= start || me.root {
 		return nil

@@ -47,6 +47,18 @@ type sight struct {
 	options error // the kernel or a sandbox does not let socket options be read
 }
 
+// also says in a hint what other found: why the address could not be had even if nobody
+// had it.
+func (f *finding) also(other *finding) {
+	if f.facts["start"] != "" && other.cause == CausePrivileged {
+		return // said anyway
+	}
+	other.complete()
+	if clause := heads[other.cause].clause; clause != "" {
+		f.hints = append([]string{"besides, " + other.facts.fill(clause)}, f.hints...)
+	}
+}
+
 // error returns the explanation.
 func (f *finding) error() *Error {
 	f.complete()
@@ -56,6 +68,9 @@ func (f *finding) error() *Error {
 	}
 	h := heads[f.cause]
 	e.headline, e.clause, e.class = f.facts.fill(h.headline), f.facts.fill(h.clause), h.class
+	if start := f.facts["start"]; start != "" && f.attempt.refusal == refusedNotPermitted && f.cause != CausePrivileged {
+		e.clause = f.facts.fill("user {me} may not use ports below {start}; besides, {by} has it")
+	}
 	if s := f.state(); s != "" {
 		e.headline, e.state = strings.TrimSuffix(e.headline, ".")+", "+s+".", s
 	}
@@ -71,11 +86,13 @@ func (f *finding) complete() {
 		f.now = time.Now()
 	}
 	f.name()
+	f.see()
 	set := func(name, value string) {
 		if _, ok := f.facts[name]; !ok {
 			f.facts[name] = value
 		}
 	}
+	set("self", alreadyOurs)
 	set("S", f.attempt.subject())
 	set("s", strings.Replace(f.attempt.subject(), "Port", "port", 1))
 	set("ask", f.attempt.ask())
@@ -109,6 +126,46 @@ func (f *finding) complete() {
 		}
 		set("connections", connections)
 		set("are", are)
+	}
+}
+
+// see says what could not be seen, and what else is worth knowing.
+func (f *finding) see() {
+	for _, h := range f.holders {
+		if len(h.Processes) > 0 || h.noProcess() || f.cause == CauseNoProcess || f.cause == CauseKernel {
+			continue
+		}
+		switch {
+		case f.asker.blind || f.sight.err != nil:
+			f.unseen = append(f.unseen, "processes: /proc is not mounted (mount -t proc proc /proc)")
+		case f.sight.late:
+			f.unseen = append(f.unseen, "which process it is, as time was up")
+		case f.asker.container && !f.sight.others:
+			f.unseen = append(f.unseen, "processes outside this container")
+		case h.unit.name != "":
+			f.unseen = append(f.unseen, fmt.Sprintf("which process of the service it is (sudo whyinuse %s shows it)", f.attempt.ask()))
+		case f.sight.others || f.sight.hidden:
+			f.unseen = append(f.unseen, "which process it is, as it is another user's")
+		}
+		break
+	}
+	hint := func(format string, args ...any) {
+		if len(f.hints) == 0 {
+			f.hints = append(f.hints, fmt.Sprintf(format, args...))
+		}
+	}
+	if start := f.facts["start"]; start != "" && f.cause != CausePrivileged {
+		hint("besides, user %s may not use ports below %s", f.asker.name, start)
+	}
+	switch {
+	case f.cause == CauseFree && f.facts.is("nodeport"):
+		hint("a firewall rule can still send its connections elsewhere (nft list ruleset)")
+	case f.cause == CauseFree && f.attempt.network == "tcp" && f.attempt.on() == "":
+		hint("a server that is still refused may listen on 0.0.0.0 and [::] itself; [::] takes IPv4 as well")
+	case f.cause == CauseDevice:
+		hint("a socket bound to another interface (SO_BINDTODEVICE) is not refused")
+	case f.cause == CauseOneAddress && len(f.holders) > 0 && f.holders[0].unit.name == "systemd-resolved.service":
+		hint("with DNSStubListener=no in /etc/systemd/resolved.conf it leaves the port")
 	}
 }
 
@@ -260,7 +317,7 @@ func (f *finding) choose() (rs []Remedy) {
 		if f.cause == CauseOneAddress && has("address") {
 			add("other-address")
 		}
-		if f.holders[0].Options.ReuseAddr && strings.HasPrefix(f.attempt.network, "udp") {
+		if len(f.holders) > 0 && f.holders[0].Options.ReuseAddr && strings.HasPrefix(f.attempt.network, "udp") {
 			add("set-reuseaddr-both")
 			f.why = "it has SO_REUSEADDR already; multicast reaches every socket that has it."
 		}
@@ -269,6 +326,9 @@ func (f *finding) choose() (rs []Remedy) {
 			add("v6only")
 		}
 		rs = append(rs, f.share()...)
+		if slices.ContainsFunc(rs, func(r Remedy) bool { return r.Kind == "stop-publisher" }) && len(f.hints) == 0 {
+			f.hints = append(f.hints, "to look before, use docker ps")
+		}
 		if len(rs) == 0 {
 			add(f.look())
 		}
@@ -299,10 +359,17 @@ func (f *finding) choose() (rs []Remedy) {
 		if has("reserved") {
 			add("reserve")
 		}
+		if has("low") {
+			f.why = f.facts.fill("ports from {low} to {high} are also given to outgoing connections.")
+		}
 	case CauseKernel:
 		add("interface-down")
 	case CauseNoProcess:
-		if f.holders[0].connection() {
+		switch {
+		case len(f.holders) == 0:
+			add(f.look())
+			return rs
+		case f.holders[0].connection():
 			add("find-mounts")
 			f.why = "a mount keeps its connection until it is unmounted"
 			if port := f.holders[0].Remote.Port(); port == 2049 {

@@ -71,15 +71,24 @@ type Process struct {
 
 // String returns a line for people, such as "nginx (pid 812) listens on 0.0.0.0:80,
 // user www-data, nginx.service, started 3 h ago".
-func (h Holder) String() string { return strings.Join(h.lines(time.Now())[0], ", ") }
-
-// lines returns the lines that tell of h, in parts.
-func (h Holder) lines(now time.Time) (lines [][]string) {
-	if h.noProcess() && h.leftover() {
-		return [][]string{{h.remains()}}
+func (h Holder) String() string {
+	lines, _ := h.lines(time.Now())
+	if len(lines) == 0 {
+		return "the kernel"
 	}
-	if len(h.Processes) == 0 {
-		return [][]string{h.line(h.Name, 0, h.unit, h.UID, "")}
+	return strings.Join(lines[0], ", ")
+}
+
+// lines returns the lines that tell of h, in parts, and what is said of the processes
+// that are not among them.
+func (h Holder) lines(now time.Time) (lines [][]string, more string) {
+	switch {
+	case h.cause == CauseKernel:
+		return nil, ""
+	case h.noProcess() && h.cause == CauseLeftover:
+		return [][]string{{h.remains()}}, ""
+	case len(h.Processes) == 0:
+		return [][]string{h.line(h.Name, 0, h.unit, "")}, ""
 	}
 	shown := h.Processes
 	if len(shown) > 3 {
@@ -87,21 +96,23 @@ func (h Holder) lines(now time.Time) (lines [][]string) {
 	}
 	for _, p := range shown {
 		age := ""
-		if p.Inherited && p.Parent > 1 && slices.ContainsFunc(h.Processes, func(q Process) bool { return q.PID == p.Parent }) {
+		if h.cause == CauseSelf {
+			// its own reader is asked
+		} else if p.Inherited && p.Parent > 1 && slices.ContainsFunc(h.Processes, func(q Process) bool { return q.PID == p.Parent }) {
 			age = fmt.Sprintf("started by pid %d", p.Parent)
 		} else if !p.Started.IsZero() && p.PID != 1 {
 			age = "started " + ago(now.Sub(p.Started)) + " ago"
 		}
-		lines = append(lines, h.line(p.Name, p.PID, p.unit, p.uid, age))
+		lines = append(lines, h.line(p.Name, p.PID, p.unit, age))
 	}
 	if rest := h.Processes[len(shown):]; len(rest) > 0 {
-		lines = append(lines, []string{h.more(rest)})
+		more = h.more(rest)
 	}
-	return lines
+	return lines, more
 }
 
 // line returns what is said of one process that has h.
-func (h Holder) line(name string, pid int, u unit, uid int, age string) []string {
+func (h Holder) line(name string, pid int, u unit, age string) []string {
 	s := printable(name)
 	if pid > 0 {
 		s += fmt.Sprintf(" (pid %d)", pid)
@@ -166,8 +177,6 @@ func (h Holder) connection() bool { return h.Remote.IsValid() && strings.HasPref
 
 // noProcess reports whether no process has h, as far as the kernel tells.
 func (h Holder) noProcess() bool { return h.UID < 0 }
-
-func (h Holder) leftover() bool { return h.cause == CauseLeftover }
 
 // verb says what the process does with its socket.
 func (h Holder) verb(pid int) string {

@@ -10,41 +10,41 @@ import (
 // process, up to two. That a supervisor, a service or a container is stopped rather
 // than its process is because these start it again.
 func (f *finding) stop() []Remedy {
-	var targets []target
-	add := func(t target) {
-		if !slices.ContainsFunc(targets, func(u target) bool { return u.same(t) }) {
-			targets = append(targets, t)
+	var culprits []culprit
+	add := func(t culprit) {
+		if !slices.ContainsFunc(culprits, func(u culprit) bool { return u.same(t) }) {
+			culprits = append(culprits, t)
 		}
 	}
 	for _, h := range f.holders {
 		for _, p := range h.Processes {
-			add(target{holder: h, process: p, unit: p.unit})
+			add(culprit{holder: h, process: p, unit: p.unit})
 		}
 		if len(h.Processes) == 0 && (h.unit.name != "" || h.unit.container != "") {
-			add(target{holder: h, unit: h.unit})
+			add(culprit{holder: h, unit: h.unit})
 		}
 	}
-	switch len(targets) {
+	switch len(culprits) {
 	case 0:
 		return nil
 	case 1:
-		return f.stopOne(targets[0])
+		return f.stopOne(culprits[0])
 	}
-	if r, ok := f.stopSocketUnit(targets); ok {
+	if r, ok := f.stopSocketUnit(culprits); ok {
 		return []Remedy{r}
 	}
-	return f.stopAll(targets)
+	return f.stopAll(culprits)
 }
 
-// A target is a process to be stopped, or what manages it.
-type target struct {
+// A culprit is a process to be stopped, or what manages it.
+type culprit struct {
 	holder  Holder
 	process Process // zero if it is not seen
 	unit    unit
 }
 
 // same reports whether what stops one stops the other.
-func (t target) same(u target) bool {
+func (t culprit) same(u culprit) bool {
 	if t.process.PID != 0 && t.process.PID == u.process.PID {
 		return true
 	}
@@ -72,7 +72,7 @@ func (p Process) isPodman() bool {
 }
 
 // stopOne returns what stops t alone: the first that fits.
-func (f *finding) stopOne(t target) []Remedy {
+func (f *finding) stopOne(t culprit) []Remedy {
 	p := t.process
 	with := func(more facts) facts {
 		all := facts{}
@@ -92,7 +92,7 @@ func (f *finding) stopOne(t target) []Remedy {
 	case len(managers) > 0:
 		return f.remedies(with(known), t.holder.UID, managers...)
 	case p.isSystemd():
-		if r, ok := f.stopSocketUnit([]target{t}); ok {
+		if r, ok := f.stopSocketUnit([]culprit{t}); ok {
 			return []Remedy{r}
 		}
 		if p.PID == 1 {
@@ -131,7 +131,7 @@ func (f *finding) stopOne(t target) []Remedy {
 }
 
 // containerKind returns the remedy for a container.
-func (t target) containerKind() string {
+func (t culprit) containerKind() string {
 	known := t.unit.container != ""
 	switch {
 	case t.process.isPodman() && !known:
@@ -154,9 +154,9 @@ func (t target) containerKind() string {
 
 // stopSocketUnit returns what stops the socket unit that systemd has and the services
 // that got its socket. It is not ok if there is no such unit.
-func (f *finding) stopSocketUnit(targets []target) (_ Remedy, ok bool) {
+func (f *finding) stopSocketUnit(culprits []culprit) (_ Remedy, ok bool) {
 	var units []string
-	for _, t := range targets {
+	for _, t := range culprits {
 		if t.process.isSystemd() && strings.HasSuffix(t.unit.name, ".socket") && !slices.Contains(units, t.unit.name) {
 			units = append(units, t.unit.name)
 		}
@@ -165,7 +165,7 @@ func (f *finding) stopSocketUnit(targets []target) (_ Remedy, ok bool) {
 		return Remedy{}, false
 	}
 	and, command := "", "systemctl stop"
-	for _, t := range targets {
+	for _, t := range culprits {
 		if service := t.unit.service(); service != "" {
 			units, and = append(units, t.unit.name), " and its service"
 		}
@@ -182,16 +182,16 @@ func (f *finding) stopSocketUnit(targets []target) (_ Remedy, ok bool) {
 	return r, true
 }
 
-// stopAll returns what stops several targets.
-func (f *finding) stopAll(targets []target) []Remedy {
+// stopAll returns what stops several culprits.
+func (f *finding) stopAll(culprits []culprit) []Remedy {
 	const most = 4
-	if len(targets) > most {
+	if len(culprits) > most {
 		if group := f.holders[0].group; len(f.holders) == 1 && group != 0 {
 			return f.remedies(facts{"pgid": fmt.Sprint(group)}, f.holders[0].UID, "stop-group")
 		}
-		return f.remedies(facts{"all": fmt.Sprintf("all %d processes that have it", len(targets))}, 0, "stop-all")
+		return f.remedies(facts{"all": fmt.Sprintf("all %d processes that have it", len(culprits))}, 0, "stop-all")
 	}
-	all := map[bool]string{true: "both, as either keeps it", false: "all of them, as each keeps it"}[len(targets) == 2]
+	all := map[bool]string{true: "both, as either keeps it", false: "all of them, as each keeps it"}[len(culprits) == 2]
 	r := f.remedies(facts{"all": all}, 0, "stop-all")[0]
 	var commands, pids, stopped []string
 	flush := func() {
@@ -203,7 +203,7 @@ func (f *finding) stopAll(targets []target) []Remedy {
 		}
 		pids, stopped = nil, nil
 	}
-	for _, t := range targets {
+	for _, t := range culprits {
 		one := f.stopOne(t)
 		switch {
 		case len(one) == 0 || one[0].Command == "":

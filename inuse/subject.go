@@ -64,11 +64,3 @@ func (a attempt) ask() string {
 	}
 	return s
 }
-
-// plural returns a number with what it is of.
-func plural(n int, one, many string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return fmt.Sprint(n) + " " + many
-}

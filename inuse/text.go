@@ -1,6 +1,7 @@
 package inuse
 
 import (
+	"fmt"
 	"strings"
 )
 
@@ -14,7 +15,7 @@ func (e *Error) Explanation() string {
 	if e.clause != "" {
 		parts = append(parts, e.clause)
 	}
-	lines := e.holderLines()
+	lines, _ := e.holderLines()
 	const most = 2
 	for i, line := range lines[:min(most, len(lines))] {
 		if i == 0 && e.state != "" {
@@ -44,7 +45,7 @@ func (e *Error) Text() string {
 	var s strings.Builder
 	line := func(parts ...string) { s.WriteString(strings.Join(parts, "") + "\n") }
 	line(e.headline)
-	lines := e.holderLines()
+	lines, more := e.holderLines()
 	const most, width = 3, 100
 	for _, parts := range lines[:min(most, len(lines))] {
 		if l := "  " + strings.Join(parts, ", "); len([]rune(l)) <= width {
@@ -54,8 +55,11 @@ func (e *Error) Text() string {
 			line("    ", strings.Join(parts[1:], ", "))
 		}
 	}
-	if left := len(lines) - most; left > 0 {
-		line("  ", plural(left, "more socket", "more sockets"))
+	switch left := len(lines) - most; {
+	case left > 0:
+		line("  ", fmt.Sprint(left), " more")
+	case more != "":
+		line("  ", more)
 	}
 	for i, r := range e.Remedies {
 		if r.Command == "" {
@@ -77,15 +81,20 @@ func (e *Error) Text() string {
 	return s.String()
 }
 
-// holderLines returns what is said of the holders, or of the file, in parts.
-func (e *Error) holderLines() (lines [][]string) {
+// holderLines returns what is said of the holders, or of the file, in parts, and of the
+// processes that are left out.
+func (e *Error) holderLines() (lines [][]string, more string) {
 	if e.file != "" {
 		lines = append(lines, []string{e.file})
 	}
 	for _, h := range e.Holders {
-		lines = append(lines, h.lines(e.now)...)
+		these, rest := h.lines(e.now)
+		lines = append(lines, these...)
+		if rest != "" {
+			more = rest
+		}
 	}
-	return lines
+	return lines, more
 }
 
 // lead returns what introduces remedy i.
