@@ -40,6 +40,7 @@ const (
 	CausePathTooLong     Cause = "path-too-long"    // the path is too long for a socket
 	CauseNoDirectory     Cause = "no-directory"     // the directory does not exist
 	CauseDirectoryDenied Cause = "directory-denied" // this user may not write to the directory
+	CauseFileSystem      Cause = "file-system"      // the directory's file system is read-only, or has no sockets
 
 	CauseFree    Cause = "free"    // nothing is in the way any more
 	CauseUnknown Cause = "unknown" // it is not known, nor whether anything is in the way
@@ -76,7 +77,7 @@ var heads = map[Cause]head{
 	CausePrivileged:      {"Nobody has {s}, but user {me} may not use ports below {start}.", "nobody has it, but user {me} may not use ports below {start}", toFix},
 	CauseForbidden:       {"Nobody has {s}, but a security policy keeps user {me} from using it.", "nobody has it, but a security policy forbids it", toFix},
 	CauseSetAside:        {"Nobody has {s}, but Windows has set {range} aside.", "nobody has it, but Windows has set {range} aside", toFix},
-	CauseNotLocal:        {"{S} cannot be used: this host does not have that address.", "this host does not have that address", toFix},
+	CauseNotLocal:        {"{S} cannot be used: {missing}.", "{missing}", toFix},
 	CauseTentative:       {"{S} cannot be used yet: the address is being checked for duplicates on {if}.", "the address is being checked for duplicates on {if}", toFix},
 	CauseNoLink:          {"{S} cannot be used: {if} has no link, so its IPv6 address stays unchecked.", "{if} has no link, so its IPv6 address stays unchecked", toFix},
 	CauseDuplicate:       {"{S} cannot be used: another host on the network of {if} has the address.", "another host on the network of {if} has the address", toFix},
@@ -87,8 +88,10 @@ var heads = map[Cause]head{
 	CauseStale:           {"{S} is left over from a server that has ended.", "the socket file is left over from a server that has ended", toFree},
 	CauseNotSocket:       {"{S} is {what}, not a socket.", "the path is {what}, not a socket", toFix},
 	CausePathTooLong:     {"The path is too long for a socket: {n} bytes, and {max} are possible.", "the path has {n} bytes, and {max} are possible for a socket", toFix},
-	CauseNoDirectory:     {"{S} cannot be created: the directory {dir} does not exist.", "the directory {dir} does not exist", toFix},
+	CauseNoDirectory:     {"{S} cannot be created: {missing}.", "{missing}", toFix},
 	CauseDirectoryDenied: {"{S} cannot be created: user {me} may not write to {dir}.", "user {me} may not write to {dir} ({mode})", toFix},
+
+	CauseFileSystem: {"{S} cannot be created: the file system of {dir} {fs}.", "the file system of {dir} {fs}", toFix},
 
 	CauseFree:    {"{S} is free.", "it is free by now", toFix},
 	CauseUnknown: {"Cannot tell whether {s} is free: {what}.", "the cause was not found: {what}", toKnow},

@@ -42,7 +42,7 @@ func (a attempt) checkAddress(ctx context.Context) *finding {
 		return f
 	}
 	if a.refusal == refusedInUse {
-		return a.taken()
+		return a.taken("this system has no tool that is asked")
 	}
 	return unknown
 }

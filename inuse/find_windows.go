@@ -44,6 +44,9 @@ func (a attempt) findPort(ctx context.Context, me asker) *finding {
 	c := windowsCensus()
 	s := survey{rows: rows, process: c.process, self: os.Getpid(), ephemeral: ianaEphemeral, alone: true}
 	if f := a.judge(me, s); f != nil {
+		if f.cause == CauseNoProcess {
+			f.instead = []string{}
+		}
 		if a.refusal == refusedNotPermitted {
 			f.why = "Windows says \"access denied\" of a port that somebody has exclusively."
 		}
@@ -125,7 +128,7 @@ func listening(ctx context.Context) ([]Holder, asker, sight, error) {
 			live = append(live, r)
 		}
 	}
-	return survey{rows: live, process: windowsCensus().process}.holders(live), me, sight{}, ctx.Err()
+	return survey{rows: live, process: windowsCensus().process}.listed(live), me, sight{}, ctx.Err()
 }
 
 // bindPlain binds a TCP socket without options to the address, does not listen, and

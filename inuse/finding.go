@@ -21,6 +21,7 @@ type finding struct {
 	facts   facts  // what a look found besides, by the words of the tables
 	file    string // what is said of a file that is in the way
 	why     string // where the cause would surprise
+	may     bool   // the asker may remove it
 	unseen  []string
 	hints   []string
 	now     time.Time
@@ -100,6 +101,7 @@ func (f *finding) complete() {
 	set("port", fmt.Sprint(f.attempt.local.Port()))
 	set("me", f.asker.name)
 	set("by", f.by())
+	set("use", "listen on")
 	if f.attempt.path != "" {
 		path := f.attempt.path
 		if strings.HasPrefix(path, "-") {
@@ -108,8 +110,11 @@ func (f *finding) complete() {
 		set("path", path)
 		set("old", path+".old")
 		set("dir", filepath.Dir(path))
-		set("base", filepath.Base(filepath.Dir(path)))
+		set("missing", "the directory "+f.facts["dir"]+" does not exist")
+		set("inunit", runtimeDirectory(f.facts["dir"]))
 	}
+	set("missing", "this host does not have that address")
+	set("conf", strings.ReplaceAll(f.facts["if"], ".", "/")) // as sysctl(8) takes it
 	if len(f.holders) > 0 {
 		h := f.holders[0]
 		set("user", strings.TrimPrefix(h.owner(), "user "))
@@ -295,6 +300,9 @@ func (f *finding) remedies(all facts, uid int, kinds ...string) (rs []Remedy) {
 func (f *finding) choose() (rs []Remedy) {
 	add := func(kinds ...string) {
 		uid := -1
+		if f.may {
+			uid = f.asker.uid
+		}
 		if len(f.holders) > 0 {
 			uid = f.holders[0].UID
 		}
@@ -380,7 +388,13 @@ func (f *finding) choose() (rs []Remedy) {
 		}
 		add("find-kernel")
 		f.hints = append(f.hints, "else a process has passed it to another one, which has not received it yet")
-	case CauseHidden, CauseStalePerhaps, CauseUnknown:
+	case CauseHidden, CauseUnknown:
+		add(f.look())
+	case CauseStalePerhaps:
+		if f.asker.root && !f.asker.container {
+			add("remove-if-gone")
+			return rs
+		}
 		add(f.look())
 	case CausePrivileged:
 		if !f.facts.is("nosuid") && !f.facts.is("userns") {
@@ -388,16 +402,28 @@ func (f *finding) choose() (rs []Remedy) {
 		}
 		add("lower-start")
 	case CauseForbidden:
-		if f.facts.is("selinux") {
-			add("read-avc", "selinux-port")
-		} else {
+		switch {
+		case !f.facts.is("selinux"):
 			add("read-audit")
+		case f.attempt.path != "":
+			add("read-avc")
+		default:
+			add("read-avc", "selinux-port")
 		}
 	case CauseNotLocal, CauseNoLink:
 		if has("down") {
 			add("link-up")
 		}
-		add("bind-any", "nonlocal")
+		if f.attempt.dial {
+			if f.attempt.call != "connect" {
+				add("leave-source")
+			}
+			return rs
+		}
+		add("bind-any")
+		if !has("down") && !f.attempt.local.Addr().IsMulticast() {
+			add("nonlocal")
+		}
 	case CauseTentative:
 		add("wait")
 	case CauseDuplicate, CauseIPv6Off:
@@ -408,8 +434,11 @@ func (f *finding) choose() (rs []Remedy) {
 			add("ipv6-on")
 		}
 	case CauseNoZone, CauseWrongZone:
-		if has("address") {
+		switch {
+		case has("address"):
 			add("use-zone")
+		case !f.attempt.dial:
+			add("bind-any")
 		}
 	case CauseExhausted:
 		add("widen-range")
@@ -424,7 +453,13 @@ func (f *finding) choose() (rs []Remedy) {
 	case CausePathTooLong:
 		add("shorter-path")
 	case CauseNoDirectory:
-		add("make-directory")
+		if f.facts.is("file") {
+			add("move-away")
+		} else {
+			add("make-directory")
+		}
+	case CauseFileSystem:
+		add("other-path")
 	case CauseDirectoryDenied:
 		add("run-as-owner")
 	}
@@ -433,6 +468,14 @@ func (f *finding) choose() (rs []Remedy) {
 
 // alreadyOurs is what is said of a socket of this process that is plainly in the way.
 const alreadyOurs = "this process has it already"
+
+// runtimeDirectory says how systemd makes a directory for a service.
+func runtimeDirectory(dir string) string {
+	if name, ok := strings.CutPrefix(dir, "/run/"); ok && !strings.HasPrefix(name, "user/") {
+		return " (in a systemd unit: RuntimeDirectory=" + name + ")"
+	}
+	return ""
+}
 
 func (f facts) is(fact string) bool { _, ok := f[fact]; return ok }
 

@@ -20,6 +20,9 @@ func (a attempt) find(ctx context.Context) *finding {
 	if a.path != "" {
 		return a.findPath(ctx, me)
 	}
+	if a.call == "connect" && a.refusal != refusedInUse && a.refusal != refusedNotAvailable {
+		return a.findRefusal(ctx, me)
+	}
 	if a.local.Port() == 0 {
 		if a.refusal != refusedInUse && a.call != "connect" {
 			return a.findRefusal(ctx, me)

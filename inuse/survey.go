@@ -18,7 +18,6 @@ type survey struct {
 	self      int                    // the process id of this process
 	overTime  bool                   // SO_REUSEADDR lets a server bind over what connections left
 	alone     bool                   // an address conflicts with itself only, not with all addresses
-	late      bool                   // time was up
 }
 
 // inTheWay returns how much of a conflict r is for a: 2 if it is the same address, 1 if
@@ -60,7 +59,7 @@ func (a attempt) inTheWay(r row) int {
 // judge says of a refused address what the survey tells. It returns nil if nothing
 // that it tells is in the way.
 func (a attempt) judge(me asker, s survey) *finding {
-	f := &finding{attempt: a, asker: me, sight: sight{late: s.late}, facts: facts{}}
+	f := &finding{attempt: a, asker: me, facts: facts{}}
 	own := func(rs []row) []row {
 		return slices.DeleteFunc(slices.Clone(rs), func(r row) bool { return r.pid == 0 })
 	}
@@ -188,23 +187,36 @@ func (s survey) holders(rows []row) (all []Holder) {
 	return all
 }
 
+// listed returns holders with their names, for a list: no cause gives them others.
+func (s survey) listed(rows []row) []Holder {
+	all := s.holders(rows)
+	for i := range all {
+		all[i].Name = all[i].nameOf()
+	}
+	return all
+}
+
 // family returns which of the processes that have the same address as r began it: one
 // that is the parent of the others, as far as that is known. So sockets are told apart
 // where the system does not.
 func (s survey) family(rows []row, r row) int {
-	parent := func(r row) int { return cmp.Or(r.parent, s.process(r).Parent) }
-	pid := r.pid
+	parent := func(r row) int {
+		if r.parent == 0 {
+			return s.process(r).Parent
+		}
+		return r.parent
+	}
 	for range rows { // ends also if parents go round in circles
+		wanted := parent(r)
 		up := slices.IndexFunc(rows, func(q row) bool {
-			return q.local == r.local && q.network == r.network && q.pid != pid && q.pid == parent(r) && q.pid != 0
+			return q.pid == wanted && q.pid != 0 && q.pid != r.pid && q.local == r.local && q.network == r.network
 		})
 		if up < 0 {
 			break
 		}
 		r = rows[up]
-		pid = r.pid
 	}
-	return pid
+	return r.pid
 }
 
 func (s survey) holder(r row) Holder {

@@ -3,8 +3,8 @@ package inuse
 import "net/netip"
 
 // taken says of a TCP address which bind refuses that somebody has it, where the system
-// does not show who.
-func (a attempt) taken() *finding {
+// does not show who; unseen says why.
+func (a attempt) taken(unseen string) *finding {
 	network, addr := "tcp6", netip.IPv6Unspecified()
 	if local := a.local.Addr().Unmap(); local.IsValid() {
 		addr = local
@@ -19,6 +19,6 @@ func (a attempt) taken() *finding {
 	f.holders = []Holder{{
 		Network: network, Local: netip.AddrPortFrom(addr, a.local.Port()), State: "BOUND", Count: 1, UID: -1, unit: unit{user: -1},
 	}}
-	f.instead, f.unseen = []string{}, []string{"which process it is, as this system has no tool here that tells"}
+	f.instead, f.unseen = []string{}, []string{"which process it is: " + unseen}
 	return f
 }

@@ -1,12 +1,12 @@
 package inuse
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 )
 
 // survey asks the tools of a system, which runtime.GOOS names, for the sockets of the
@@ -23,7 +23,6 @@ func (a attempt) survey(ctx context.Context, system string, me asker) (survey, e
 	if err != nil || !slices.ContainsFunc(rows, func(r row) bool { return a.inTheWay(r) > 0 && !r.connected() }) {
 		out, failed := netstat(system).run(ctx)
 		if failed != nil && err != nil {
-			s.late = ctx.Err() != nil
 			return s, err
 		}
 		s.blind = s.blind || err != nil && failed == nil
@@ -91,11 +90,15 @@ func (a attempt) surveyed(ctx context.Context, system string, me asker, trial fu
 	case errors.Is(err, errors.ErrUnsupported) && !a.check:
 		return nil
 	case a.network[:3] == "tcp" && a.refusal == refusedInUse:
-		f := a.taken()
+		why := "the system shows no socket that has it"
+		if err != nil {
+			why = toolText(err)
+		}
+		f := a.taken(why)
 		f.asker = me
 		return f
 	case err != nil:
-		return unknown("%v", err)
+		return unknown("%s", toolText(err))
 	case a.network[:3] == "tcp":
 		return unknown("the system refuses it, and shows no socket that has it")
 	case s.blind && len(s.bare) == 0:
@@ -104,6 +107,11 @@ func (a attempt) surveyed(ctx context.Context, system string, me asker, trial fu
 	f := a.because(CauseFree, nil)
 	f.asker = me
 	return f
+}
+
+// toolText says what is the matter with a tool.
+func toolText(err error) string {
+	return strings.TrimSuffix(err.Error(), ": "+errors.ErrUnsupported.Error())
 }
 
 // listeningOn returns all that listens on a system, as tools of it tell.
@@ -124,17 +132,14 @@ func listeningOn(ctx context.Context, system string) ([]Holder, asker, sight, er
 		rows = slices.DeleteFunc(rows, func(r row) bool {
 			return r.network[:3] != protocol || r.connected() || r.remote.IsValid() || r.local.Port() == 0 || r.stream() && r.state != "LISTEN"
 		})
-		for _, h := range (survey{rows: rows, process: census.process}).holders(rows) {
-			h.Name = cmp.Or(h.Name, h.nameOf())
-			all = append(all, h)
-		}
+		all = append(all, survey{process: census.process}.listed(rows)...)
 	}
 	return all, me, sight{others: hidden}, ctx.Err()
 }
 
 // pathHoldersOn returns the processes that have a unix socket with a path, as tools of
 // the system tell. It is the whole if these show other users' processes.
-func (a attempt) pathHoldersOn(ctx context.Context, system string, me asker) (all []Holder, whole bool, err error) {
+func (a attempt) pathHoldersOn(ctx context.Context, path, system string, me asker) (all []Holder, whole bool, err error) {
 	var rows []row
 	out, err := []byte(nil), errors.ErrUnsupported
 	switch system {
@@ -147,7 +152,7 @@ func (a attempt) pathHoldersOn(ctx context.Context, system string, me asker) (al
 		out, err = lsofUnix().run(ctx)
 		rows, whole = parseLsof(out), me.root
 	}
-	rows = slices.DeleteFunc(rows, func(r row) bool { return r.path == "" || !samePath(r.path, a.path) })
+	rows = slices.DeleteFunc(rows, func(r row) bool { return r.path == "" || !samePath(r.path, path) })
 	for i := range rows {
 		rows[i].socket = "" // connections of a listener have its path, too
 	}
