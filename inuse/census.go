@@ -68,17 +68,13 @@ func (c census) unit(p Process) unit {
 	const first = 1 // launchd, or init
 	switch c.system {
 	case "darwin":
-		user := c.asker.uid
-		if c.asker.root {
-			user = -1
-		}
 		switch {
 		case isAirPlay(p, c.port):
 			return unit{name: "AirPlay Receiver", user: -1, kind: airPlay}
 		case p.PID == first:
 			return unit{user: -1, kind: launchdSocket}
 		}
-		return launchdUnit(c.labels[p.PID], user)
+		return launchdUnit(c.labels[p.PID], c.asker.root)
 	case "freebsd", "dragonfly", "netbsd":
 		return rcUnit(c.root, p.Command, p.PID)
 	}
@@ -92,7 +88,7 @@ func programName(argv []string) string {
 	if len(argv) == 0 {
 		return ""
 	}
-	name := path.Base(strings.TrimPrefix(argv[0], "-"))
+	name := strings.TrimSuffix(path.Base(strings.TrimPrefix(argv[0], "-")), ":") // of a login shell, of a title
 	interpreters := []string{"python", "node", "java", "ruby", "perl", "php", "sh", "bash", "zsh", "deno", "bun"}
 	i := slices.IndexFunc(argv[1:], func(s string) bool { return !strings.HasPrefix(s, "-") })
 	if i < 0 || !slices.ContainsFunc(interpreters, func(s string) bool { return strings.HasPrefix(strings.ToLower(name), s) }) {

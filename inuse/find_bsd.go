@@ -4,7 +4,6 @@ package inuse
 
 import (
 	"context"
-	"fmt"
 	"runtime"
 
 	"golang.org/x/sys/unix"
@@ -50,22 +49,16 @@ func listening(ctx context.Context) ([]Holder, asker, sight, error) {
 
 // lowPortRefused explains why this user may not have the port. Who has it comes first.
 func (a attempt) lowPortRefused(ctx context.Context, me asker) *finding {
-	const start = 1024
-	if a.local.Port() >= start || me.root {
+	if a.local.Port() >= lowPorts || me.root {
 		return nil
 	}
 	if s, err := a.survey(ctx, runtime.GOOS, me); err == nil {
 		if f := a.judge(me, s); f != nil {
-			f.hints = append(f.hints, fmt.Sprintf("besides, user %s may not use ports below %d", me.name, start))
+			f.also(a.low(me, runtime.GOOS))
 			return f
 		}
 	}
-	f := a.because(CausePrivileged, facts{"start": fmt.Sprint(start), "below": fmt.Sprint(a.local.Port() - 1)})
-	f.asker, f.instead = me, []string{}
-	if runtime.GOOS == "freebsd" || runtime.GOOS == "dragonfly" {
-		f.instead = []string{"lower-reserved"}
-	}
-	return f
+	return a.low(me, runtime.GOOS)
 }
 
 // ephemeralPort reports whether the system gives the port to clients.

@@ -3,7 +3,6 @@ package inuse
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"strings"
 
@@ -53,9 +52,7 @@ func (a attempt) findPort(ctx context.Context, me asker) *finding {
 		return f
 	}
 	if first, last, ok := a.setAside(ctx); ok {
-		f := a.because(CauseSetAside, facts{"range": portRange(first, last)})
-		f.instead = []string{"other-port", "find-excluded"}
-		return f
+		return a.setAsideFor(first, last)
 	}
 	switch {
 	case ctx.Err() != nil:
@@ -77,13 +74,6 @@ func (a attempt) findPort(ctx context.Context, me asker) *finding {
 		}
 		return a.because(CauseUnknown, facts{"what": "Windows refuses it (" + strings.TrimSuffix(errno.Error(), ".") + ")"})
 	}
-}
-
-func portRange(first, last uint16) string {
-	if first == last {
-		return "that port"
-	}
-	return fmt.Sprintf("ports %d-%d", first, last)
 }
 
 // setAside returns the range of ports that Windows has set aside, and that has the port.

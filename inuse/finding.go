@@ -25,6 +25,7 @@ type finding struct {
 	unseen  []string
 	hints   []string
 	now     time.Time
+	alone   bool     // the system has no sharing that gives each server a part of the clients
 	instead []string // the kinds of the remedies, where they are not those of Linux
 }
 
@@ -502,7 +503,7 @@ func (f *finding) look() string {
 // share returns how the address can be shared, if it can and if that may be meant:
 // next to somebody else's server it would take half of the clients.
 func (f *finding) share() []Remedy {
-	if len(f.holders) != 1 || len(f.holders[0].Processes) == 0 || f.attempt.path != "" {
+	if f.alone || len(f.holders) != 1 || len(f.holders[0].Processes) == 0 || f.attempt.path != "" {
 		return nil
 	}
 	h := f.holders[0]

@@ -28,11 +28,14 @@ func parseLaunchctl(out []byte) map[int]string {
 // homebrew is what the labels of Homebrew's services begin with.
 const homebrew = "homebrew.mxcl."
 
-// launchdUnit returns the job of launchd as a unit. User is -1 for jobs of the system.
-// Applications that the user has opened, and Apple's own jobs, which stay whatever one
-// does, are none.
-func launchdUnit(label string, user int) unit {
-	u := unit{name: label, user: user, kind: launchdJob}
+// launchdUnit returns the job of launchd as a unit: one of the system, or one of the
+// asking user. Applications that the user has opened, and Apple's own jobs, which stay
+// whatever one does, are none.
+func launchdUnit(label string, system bool) unit {
+	u := unit{name: label, user: -1, kind: launchdUserJob}
+	if system {
+		u.kind = launchdJob
+	}
 	switch name, brew := strings.CutPrefix(label, homebrew); {
 	case brew:
 		u.name, u.kind = name, brewService

@@ -5,7 +5,8 @@ import "fmt"
 // The kinds of what manages processes on other systems than Linux, in unit.kind.
 const (
 	brewService     = "brew"             // of Homebrew, which launchd runs
-	launchdJob      = "launchd"          // a job of launchd
+	launchdJob      = "launchd"          // a job of launchd, of the system
+	launchdUserJob  = "launchd-user"     // one of the asking user
 	launchdSocket   = "launchd-socket"   // launchd itself listens
 	airPlay         = "airplay"          // AirPlay Receiver of macOS
 	rcService       = "rc"               // of the BSDs' rc.d
@@ -21,6 +22,7 @@ const (
 var managers = map[string][]string{
 	brewService:     {"stop-brew"},
 	launchdJob:      {"stop-launchd-job"},
+	launchdUserJob:  {"stop-launchd-job"},
 	launchdSocket:   {"switch-off-sharing"},
 	airPlay:         {"switch-off-airplay"},
 	rcService:       {"stop-rc-service"},
@@ -34,10 +36,10 @@ var managers = map[string][]string{
 
 // managed returns the remedies for what manages a process, and their facts. There are
 // none if it is nothing of this file.
-func (u unit) managed() (kinds []string, known facts) {
+func (u unit) managed(me asker) (kinds []string, known facts) {
 	domain := "system"
-	if u.user >= 0 {
-		domain = fmt.Sprintf("gui/%d", u.user)
+	if u.kind == launchdUserJob {
+		domain = fmt.Sprintf("gui/%d", me.uid)
 	}
 	return managers[u.kind], facts{"unit": u.name, "domain": domain}
 }

@@ -84,14 +84,15 @@ func parseElapsed(s string) time.Duration {
 // argv returns the arguments, as far as spaces in them let that be told. Command is the
 // name of the program: on macOS that of an application often has a space.
 func (p psLine) argv(command string) []string {
-	if strings.Contains(command, " ") {
-		for _, before := range []string{"", "/"} {
-			if i := strings.Index(p.args, before+command); i >= 0 && (before != "" || i == 0) {
-				end := i + len(before+command)
-				if end == len(p.args) || p.args[end] == ' ' {
-					return append([]string{p.args[:end]}, strings.Fields(p.args[end:])...)
-				}
-			}
+	for end := 0; strings.Contains(command, " "); {
+		i := strings.Index(p.args[end:], command)
+		if i < 0 {
+			break
+		}
+		start := end + i
+		end = start + len(command)
+		if (start == 0 || p.args[start-1] == '/') && (end == len(p.args) || p.args[end] == ' ') {
+			return append([]string{p.args[:end]}, strings.Fields(p.args[end:])...)
 		}
 	}
 	return strings.Fields(p.args)

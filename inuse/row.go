@@ -79,9 +79,27 @@ func parseAddrPort(s, separator string, version int) (_ netip.AddrPort, ok bool)
 		if addr, err = netip.ParseAddr(host); err != nil {
 			return netip.AddrPort{}, false
 		}
-		addr = addr.Unmap()
+		addr = withoutScope(addr.Unmap())
 	}
 	return netip.AddrPortFrom(addr, uint16(port)), true
+}
+
+// withoutScope returns a link-local address without the number of its interface, which
+// BSD's kernels keep in it: fe80:4::1 is fe80::1 of interface 4.
+func withoutScope(addr netip.Addr) netip.Addr {
+	if !addr.Is6() || !addr.IsLinkLocalUnicast() {
+		return addr
+	}
+	bytes := addr.As16()
+	bytes[2], bytes[3] = 0, 0
+	return netip.AddrFrom16(bytes).WithZone(addr.Zone())
+}
+
+// sameZone reports whether two zones may be the same: a name and a number may, and one
+// that is not known.
+func sameZone(a, b string) bool {
+	number := func(s string) bool { return strings.Trim(s, "0123456789") == "" }
+	return a == b || number(a) != number(b) || a == "" || b == ""
 }
 
 // remoteOf returns an address that is a peer's: not that of a socket without one.

@@ -87,7 +87,7 @@ func (f *finding) stopOne(t culprit) []Remedy {
 	}
 	one := func(kind string, more facts) []Remedy { return f.remedies(with(more), t.holder.UID, kind) }
 	service := t.unit.service()
-	managers, known := t.unit.managed()
+	managers, known := t.unit.managed(f.asker)
 	switch {
 	case len(managers) > 0:
 		return f.remedies(with(known), t.holder.UID, managers...)

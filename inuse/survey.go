@@ -50,7 +50,7 @@ func (a attempt) inTheWay(r row) int {
 		if is4 && v4 || !is4 { // an address of IPv4 may be [::]'s, too
 			return 1
 		}
-	case asked.WithZone("") == has.WithZone("") && (asked.Zone() == "" || has.Zone() == "" || asked.Zone() == has.Zone()):
+	case asked.WithZone("") == has.WithZone("") && sameZone(asked.Zone(), has.Zone()):
 		return 2
 	}
 	return 0
@@ -59,7 +59,7 @@ func (a attempt) inTheWay(r row) int {
 // judge says of a refused address what the survey tells. It returns nil if nothing
 // that it tells is in the way.
 func (a attempt) judge(me asker, s survey) *finding {
-	f := &finding{attempt: a, asker: me, facts: facts{}}
+	f := &finding{attempt: a, asker: me, facts: facts{}, alone: true}
 	own := func(rs []row) []row {
 		return slices.DeleteFunc(slices.Clone(rs), func(r row) bool { return r.pid == 0 })
 	}

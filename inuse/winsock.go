@@ -2,6 +2,7 @@ package inuse
 
 import (
 	"encoding/binary"
+	"fmt"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -98,4 +99,15 @@ func excludedRange(out []byte, port uint16) (first, last uint16, ok bool) {
 		}
 	}
 	return 0, 0, false
+}
+
+// setAsideFor says that Windows has set the ports aside.
+func (a attempt) setAsideFor(first, last uint16) *finding {
+	ports := fmt.Sprintf("ports %d-%d", first, last)
+	if first == last {
+		ports = fmt.Sprintf("port %d", first)
+	}
+	f := a.because(CauseSetAside, facts{"range": ports})
+	f.instead = []string{"other-port", "find-excluded"}
+	return f
 }
