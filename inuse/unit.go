@@ -21,6 +21,7 @@ var neverStop = map[string]bool{"docker.service": true, "containerd.service": tr
 var containers = []struct{ prefix, suffix, kind string }{
 	{"docker-", ".scope", "docker"},
 	{"libpod-", ".scope", "podman"},
+	{"libpod-conmon-", ".scope", "podman"},
 	{"cri-containerd-", ".scope", "cri"},
 	{"crio-", ".scope", "cri"},
 	{"machine-", ".scope", "machine"},
