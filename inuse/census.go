@@ -5,10 +5,10 @@ import (
 	"context"
 	"io/fs"
 	"os"
-	"path"
-	"slices"
 	"strings"
 	"time"
+
+	"example.com/reuse/internal/argv"
 )
 
 // A census is what ps and launchd tell of processes.
@@ -40,11 +40,9 @@ func takeCensus(ctx context.Context, system string, me asker, port uint16) censu
 func (c census) process(r row) Process {
 	p := Process{PID: r.pid, Command: r.command, Name: r.command, Parent: r.parent, State: "running", unit: unit{user: -1}, uid: r.uid}
 	if line, known := c.lines[r.pid]; known {
-		argv := line.argv(r.command)
-		if len(argv) > 0 && r.command == "" {
-			p.Command = path.Base(argv[0])
-		}
-		p.Name = cmp.Or(programName(argv), p.Command)
+		name, program := argv.Name(line.argv(r.command), r.command)
+		p.Command = cmp.Or(r.command, program)
+		p.Name = cmp.Or(name, p.Command)
 		p.Parent, p.terminal = line.parent, line.terminal
 		if p.uid < 0 {
 			p.uid = line.uid
@@ -79,22 +77,4 @@ func (c census) unit(p Process) unit {
 		return rcUnit(c.root, p.Command, p.PID)
 	}
 	return unit{user: -1}
-}
-
-// programName returns who a process is, by its arguments: of the program, and of the
-// first argument that is no flag, such as "python3 app.py". It never has later arguments,
-// which may be secret.
-func programName(argv []string) string {
-	if len(argv) == 0 {
-		return ""
-	}
-	name := strings.TrimSuffix(path.Base(strings.TrimPrefix(argv[0], "-")), ":") // of a login shell, of a title
-	interpreters := []string{"python", "node", "java", "ruby", "perl", "php", "sh", "bash", "zsh", "deno", "bun"}
-	i := slices.IndexFunc(argv[1:], func(s string) bool { return !strings.HasPrefix(s, "-") })
-	if i < 0 || !slices.ContainsFunc(interpreters, func(s string) bool { return strings.HasPrefix(strings.ToLower(name), s) }) {
-		return name
-	}
-	const most = 32
-	name += " " + path.Base(argv[1+i])
-	return name[:min(most, len(name))]
 }

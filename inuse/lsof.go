@@ -11,8 +11,12 @@ import (
 // field ends with a zero byte.
 var lsofFields = []string{"-nPwb", "+c", "0", "-T", "fs", "-F", "0pcuLRPtnTfd"}
 
-// lsofPort asks lsof for the sockets of a port, whichever end of a connection has it.
+// lsofPort asks lsof for the sockets of a port, whichever end of a connection has it; of
+// all ports if it is 0.
 func lsofPort(protocol string, port uint16) tool {
+	if port == 0 {
+		return lsof("-i", strings.ToUpper(protocol))
+	}
 	return lsof("-i", strings.ToUpper(protocol)+":"+strconv.Itoa(int(port)))
 }
 
@@ -127,7 +131,7 @@ func (r *row) told(info string) {
 		if r.network == "unix" {
 			return
 		}
-		r.state = stateOf(value)
+		r.state = tcpState(value)
 	case "SO":
 		r.options.Known = true
 		for option := range strings.SplitSeq(value, ",") {

@@ -37,7 +37,7 @@ func parseNetstat(out []byte) (rows []row) {
 		}
 		if r.stream() {
 			if r.state = "BOUND"; len(fields) > 5 {
-				r.state = stateOf(fields[5])
+				r.state = tcpState(fields[5])
 			}
 		}
 		rows = append(rows, r)

@@ -95,7 +95,10 @@ func (p psLine) argv(command string) []string {
 			return append([]string{p.args[:end]}, strings.Fields(p.args[end:])...)
 		}
 	}
-	return strings.Fields(p.args)
+	if words := strings.Fields(p.args); len(words) == 0 || !strings.HasSuffix(words[0], ":") {
+		return words
+	}
+	return []string{p.args} // a title: "nginx: master process"
 }
 
 // script returns "bash run.sh" if p is a shell that runs a script, else "".

@@ -12,7 +12,7 @@ import (
 // its file below /var/run that this is its process.
 func rcUnit(root fs.FS, command string, pid int) unit {
 	none := unit{user: -1}
-	if command == "" || strings.ContainsAny(command, "/ ") || !fs.ValidPath(command) {
+	if pid <= 0 || command == "" || strings.ContainsAny(command, "/ ") || !fs.ValidPath(command) {
 		return none
 	}
 	isService := slices.ContainsFunc([]string{"etc/rc.d/", "usr/local/etc/rc.d/", "usr/pkg/share/examples/rc.d/"}, func(dir string) bool {

@@ -110,8 +110,8 @@ func remoteOf(addr netip.AddrPort) netip.AddrPort {
 	return addr
 }
 
-// stateOf returns a state of TCP as Holder has it: tools have names of their own.
-func stateOf(s string) string {
+// tcpState returns a state of TCP as Holder has it: tools have names of their own.
+func tcpState(s string) string {
 	switch s = strings.ToUpper(s); s {
 	case "CLOSED", "CLOSE":
 		return "BOUND" // it has a port, and neither listens nor is connected

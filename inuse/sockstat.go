@@ -5,20 +5,25 @@ import (
 	"strings"
 )
 
-// sockstat asks sockstat for the sockets of a port, or for all unix sockets if the port
-// is 0. System is runtime.GOOS: FreeBSD's can tell more (-s states, -w without cutting).
+// sockstat asks sockstat for the sockets of a port of TCP or UDP, of all ports if it is
+// 0, or for all unix sockets. System is runtime.GOOS: FreeBSD's can tell more (-s states,
+// -w without cutting).
 func sockstat(system, protocol string, port uint16) tool {
-	args := []string{"-u"}
-	if port != 0 {
-		args = []string{"-4", "-6", "-p", strconv.Itoa(int(port))}
+	args := []string{"-4", "-6"}
+	if protocol == "unix" {
+		args = []string{"-u"}
 	}
-	switch {
-	case system == "netbsd":
+	switch system {
+	case "netbsd":
 		args = append(args, "-n")
-	case system == "freebsd" && port != 0:
-		args = append(args, "-s", "-w", "-P", protocol)
-	case system == "freebsd":
+	case "freebsd":
 		args = append(args, "-w")
+		if protocol != "unix" {
+			args = append(args, "-s", "-P", protocol)
+		}
+	}
+	if port != 0 {
+		args = append(args, "-p", strconv.Itoa(int(port)))
 	}
 	return tool{paths: []string{"/usr/bin/sockstat"}, args: args}
 }
@@ -106,7 +111,7 @@ func (r *row) inet(fields []string) (ok bool) {
 	}
 	switch last := fields[len(fields)-1]; {
 	case len(fields) > 3 && last == strings.ToUpper(last):
-		r.state = stateOf(last)
+		r.state = tcpState(last)
 	case r.remote.IsValid():
 		r.state = "ESTABLISHED"
 	default:

@@ -136,7 +136,7 @@ func (f *finding) live(s survey) {
 	asked := f.attempt.local.Addr().Unmap()
 	all := !asked.IsValid() || asked.IsUnspecified()
 	switch {
-	case ours && !f.attempt.check && len(decisive.Processes) == 1:
+	case ours && !f.attempt.check:
 		f.cause = CauseSelf
 		f.facts["self"] = alreadyOurs
 	case decisive.State == "BOUND":

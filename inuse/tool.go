@@ -1,7 +1,6 @@
 package inuse
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -51,33 +50,39 @@ func (t tool) start(ctx context.Context, name string) ([]byte, error) {
 		cmd.Env = append(cmd.Env, "SystemRoot="+root)
 	}
 	cmd.WaitDelay = toolDelay
-	out, complaints := &bounded{most: mostOutput}, &bounded{most: 1 << 10}
+	out, complaints := &bounded{most: mostOutput}, &bounded{most: 1 << 16}
 	cmd.Stdout, cmd.Stderr = out, complaints
 	err := cmd.Run()
 	switch exit, ended := errors.AsType[*exec.ExitError](err); {
+	case out.full:
+		return nil, fmt.Errorf("%s: %w", path.Base(name), errTooMuch)
 	case err == nil:
-		return out.Bytes(), nil
+		return out.text, nil
 	case ctx.Err() != nil:
 		return nil, fmt.Errorf("%s: %w", path.Base(name), ctx.Err())
-	case ended && exit.ExitCode() == 1 && (out.Len() > 0 || complaints.Len() == 0):
+	case ended && exit.ExitCode() == 1 && (len(out.text) > 0 || len(complaints.text) == 0):
 		// Lsof's for "nothing found", and for "not all could be read".
-		return out.Bytes(), nil
-	case complaints.Len() > 0:
-		line, _, _ := strings.Cut(complaints.String(), "\n")
+		return out.text, nil
+	case len(complaints.text) > 0:
+		line, _, _ := strings.Cut(string(complaints.text), "\n")
 		return nil, fmt.Errorf("%s: %w: %s", path.Base(name), err, line)
 	}
 	return nil, fmt.Errorf("%s: %w", path.Base(name), err)
 }
 
 // A bounded buffer refuses to become too long, which ends the program that writes to it.
+// It has no ReadFrom, which would not be asked.
 type bounded struct {
-	bytes.Buffer
+	text []byte
 	most int
+	full bool
 }
 
 func (b *bounded) Write(p []byte) (int, error) {
-	if b.Len()+len(p) > b.most {
+	if len(b.text)+len(p) > b.most {
+		b.full = true
 		return 0, errTooMuch
 	}
-	return b.Buffer.Write(p)
+	b.text = append(b.text, p...)
+	return len(p), nil
 }

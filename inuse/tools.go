@@ -144,7 +144,7 @@ func (a attempt) pathHoldersOn(ctx context.Context, path, system string, me aske
 	out, err := []byte(nil), errors.ErrUnsupported
 	switch system {
 	case "freebsd", "dragonfly", "netbsd":
-		if out, err = sockstat(system, "", 0).run(ctx); err == nil {
+		if out, err = sockstat(system, "unix", 0).run(ctx); err == nil {
 			rows, whole = parseSockstat(out), true
 		}
 	}
