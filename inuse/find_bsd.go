@@ -33,10 +33,12 @@ func (a attempt) find(ctx context.Context) *finding {
 func (a attempt) checkAddress(ctx context.Context) *finding {
 	a.check = true
 	if a.path == "" && a.network[:3] == "tcp" {
-		if err := a.bindPlain(); err != nil {
-			if refusal := refusalOf(err); refusal != 0 {
-				a.refusal = refusal
-			}
+		err := a.bindPlain()
+		if err == nil {
+			return a.free(newAsker())
+		}
+		if refusal := refusalOf(err); refusal != 0 {
+			a.refusal = refusal
 		}
 	}
 	return a.find(ctx)

@@ -98,7 +98,11 @@ func (a attempt) setAside(ctx context.Context) (first, last uint16, ok bool) {
 func (a attempt) checkAddress(ctx context.Context) *finding {
 	a.check = true
 	if a.path == "" && a.network[:3] == "tcp" {
-		if refusal := refusalOf(a.bindPlain()); refusal != 0 {
+		err := a.bindPlain()
+		if err == nil {
+			return a.free(newAsker())
+		}
+		if refusal := refusalOf(err); refusal != 0 {
 			a.refusal = refusal
 		}
 	}

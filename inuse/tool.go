@@ -22,9 +22,9 @@ const (
 	// mostOutput is how much of what a tool prints is read: some 300,000 sockets.
 	mostOutput = 64 << 20
 
-	// toolDelay is how long a tool that was killed may keep its output open, which a
-	// child of it can have.
-	toolDelay = 100 * time.Millisecond
+	// toolDelay is how long its output may take to end when a tool has: a child of it can
+	// have that open. None of the tools has children here, so this is for the worst case.
+	toolDelay = time.Second
 )
 
 // errTooMuch is the end of a tool that prints more than mostOutput.

@@ -79,9 +79,7 @@ func (a attempt) surveyed(ctx context.Context, system string, me asker, trial fu
 	}
 	if a.network[:3] == "tcp" { // a UDP socket would take datagrams
 		if trial(a) == nil {
-			f := a.because(CauseFree, nil)
-			f.asker = me
-			return f
+			return a.free(me)
 		}
 	}
 	switch {
@@ -104,6 +102,11 @@ func (a attempt) surveyed(ctx context.Context, system string, me asker, trial fu
 	case s.blind && len(s.bare) == 0:
 		return unknown("other users' sockets cannot be seen")
 	}
+	return a.free(me)
+}
+
+// free says that the address can be bound.
+func (a attempt) free(me asker) *finding {
 	f := a.because(CauseFree, nil)
 	f.asker = me
 	return f

@@ -59,7 +59,8 @@ func (t winTable) row(b []byte) row {
 	}
 	r := row{network: t.network, local: address(t.local, t.port), pid: int(number(t.pid)), uid: -1}
 	if t.scope >= 0 {
-		if zone := number(t.scope); zone != 0 {
+		addr := r.local.Addr()
+		if zone := number(t.scope); zone != 0 && (addr.IsLinkLocalUnicast() || addr.IsLinkLocalMulticast()) {
 			r.local = netip.AddrPortFrom(r.local.Addr().WithZone(strconv.FormatUint(uint64(zone), 10)), r.local.Port())
 		}
 	}
