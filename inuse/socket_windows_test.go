@@ -73,7 +73,9 @@ func TestSocketRows(t *testing.T) {
 		{"tcp4", client.LocalAddr().String(), ln.Addr().String(), "ESTABLISHED", true},
 		{"udp4", udp, "", "", false},
 	} {
-		i := slices.IndexFunc(rows, func(r row) bool { return r.network == want.network && r.local.String() == want.local && r.state == want.state })
+		i := slices.IndexFunc(rows, func(r row) bool {
+			return r.network == want.network && r.local.String() == want.local && r.state == want.state
+		})
 		if i < 0 {
 			t.Errorf("%s %s is not there: %q", want.network, want.local, rowTexts(rows))
 			continue
