@@ -76,6 +76,14 @@ func (a attempt) findPort(ctx context.Context, me asker) *finding {
 	}
 }
 
+// netsh asks Windows for the ports that it has set aside.
+func netsh(system32, version, protocol string) tool {
+	return tool{
+		paths: []string{system32 + `\netsh.exe`},
+		args:  []string{"interface", "ipv" + version, "show", "excludedportrange", "protocol=" + protocol},
+	}
+}
+
 // setAside returns the range of ports that Windows has set aside, and that has the port.
 func (a attempt) setAside(ctx context.Context) (first, last uint16, ok bool) {
 	system32, err := windows.GetSystemDirectory()

@@ -1,3 +1,5 @@
+//go:build unix || windows
+
 package inuse
 
 import (
@@ -266,3 +268,13 @@ func (h *Holder) settle() {
 		}
 	}
 }
+
+// free says that the address can be bound.
+func (a attempt) free(me asker) *finding {
+	f := a.because(CauseFree, nil)
+	f.asker = me
+	return f
+}
+
+// ianaEphemeral reports whether the port is one of those for clients (RFC 6335).
+func ianaEphemeral(port uint16) bool { return port >= 49152 }

@@ -1,3 +1,5 @@
+//go:build unix
+
 package inuse
 
 import (
@@ -105,13 +107,6 @@ func (a attempt) surveyed(ctx context.Context, system string, me asker, trial fu
 	return a.free(me)
 }
 
-// free says that the address can be bound.
-func (a attempt) free(me asker) *finding {
-	f := a.because(CauseFree, nil)
-	f.asker = me
-	return f
-}
-
 // toolText says what is the matter with a tool.
 func toolText(err error) string {
 	return strings.TrimSuffix(err.Error(), ": "+errors.ErrUnsupported.Error())
@@ -165,6 +160,3 @@ func (a attempt) pathHoldersOn(ctx context.Context, path, system string, me aske
 	}
 	return all, whole, err
 }
-
-// ianaEphemeral reports whether the port is one of those for clients (RFC 6335).
-func ianaEphemeral(port uint16) bool { return port >= 49152 }

@@ -1,3 +1,5 @@
+//go:build unix || windows
+
 package inuse
 
 import (
@@ -74,14 +76,6 @@ func (t winTable) row(b []byte) row {
 		r.remote = remoteOf(address(t.remote, t.remotePort))
 	}
 	return r
-}
-
-// netsh asks Windows for the ports that it has set aside.
-func netsh(system32, version, protocol string) tool {
-	return tool{
-		paths: []string{system32 + `\netsh.exe`},
-		args:  []string{"interface", "ipv" + version, "show", "excludedportrange", "protocol=" + protocol},
-	}
 }
 
 // excludedRange returns the range of ports in the output of netsh that has the port: a
