@@ -56,11 +56,11 @@ func (p Process) isSystemd() bool { return p.Command == "systemd" }
 func (p Process) isProxy() bool { return p.isDocker() || p.isPodman() }
 
 func (p Process) isDocker() bool {
-	return slices.Contains([]string{"docker-proxy", "dockerd", "rootlesskit"}, p.Command)
+	return slices.Contains([]string{"docker-proxy", "dockerd", "rootlesskit", "com.docker.backend"}, p.Command)
 }
 
 func (p Process) isPodman() bool {
-	return slices.Contains([]string{"conmon", "rootlessport", "pasta", "pasta.avx2", "slirp4netns"}, p.Command)
+	return slices.Contains([]string{"conmon", "rootlessport", "pasta", "pasta.avx2", "slirp4netns", "gvproxy"}, p.Command)
 }
 
 // stopOne returns what stops t alone: the first that fits.
@@ -79,7 +79,10 @@ func (f *finding) stopOne(t culprit) []Remedy {
 	}
 	one := func(kind string, more facts) []Remedy { return f.remedies(with(more), t.holder.UID, kind) }
 	service := t.unit.service()
+	managers, known := t.unit.managed(f.asker)
 	switch {
+	case len(managers) > 0:
+		return f.remedies(with(known), t.holder.UID, managers...)
 	case p.isSystemd():
 		if r, ok := f.stopSocketUnit([]culprit{t}); ok {
 			return []Remedy{r}
