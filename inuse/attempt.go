@@ -27,8 +27,9 @@ type refusal uint8
 const (
 	refusedInUse        refusal = iota + 1 // EADDRINUSE
 	refusedNotAvailable                    // EADDRNOTAVAIL
-	refusedNotPermitted                    // EACCES
-	refusedInvalid                         // EINVAL
+	refusedNotPermitted                    // EACCES, EPERM
+	refusedInvalid                         // EINVAL, ENODEV
+	refusedPath                            // ENOENT and so on: no file can be made there
 )
 
 // attemptOf returns the attempt that err tells of, if it is one to explain.
@@ -52,7 +53,10 @@ func attemptOf(err error) (a attempt, ok bool) {
 	}
 	if path, ok := local.(*net.UnixAddr); ok && path != nil {
 		a.path = path.Name
-		return a, a.path != ""
+		return a, a.path != "" && a.call != "connect" // which has a path of its own
+	}
+	if refusal == refusedPath {
+		return a, false
 	}
 	a.local, ok = addrPortOf(local)
 	return a, ok || a.dial && a.remote.IsValid()

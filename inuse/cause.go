@@ -7,7 +7,7 @@ type Cause string
 // exceptions: CauseBound, whose socket Linux lists from 6.12 or so on, and procfs
 // never; and the file of a unix socket of which the kernel does not tell who has it.
 const (
-	CauseSelf         Cause = "self"          // this very process has the address (Explain only)
+	CauseSelf         Cause = "self"          // this very process has the address
 	CauseListener     Cause = "listener"      // a live socket
 	CauseOneAddress   Cause = "one-address"   // a live socket at one address of this host, where all are asked for
 	CauseDevice       Cause = "device"        // a live socket that is bound to a network interface
@@ -26,6 +26,7 @@ const (
 
 	CausePrivileged      Cause = "privileged"       // this user may not use ports so low
 	CauseForbidden       Cause = "forbidden"        // a security policy keeps this user from using the port
+	CauseSetAside        Cause = "set-aside"        // Windows has set the port aside for something else
 	CauseNotLocal        Cause = "not-local"        // this host does not have the address
 	CauseTentative       Cause = "tentative"        // the address is being checked for duplicates
 	CauseNoLink          Cause = "no-link"          // the same, without end, as its interface has no link
@@ -39,6 +40,7 @@ const (
 	CausePathTooLong     Cause = "path-too-long"    // the path is too long for a socket
 	CauseNoDirectory     Cause = "no-directory"     // the directory does not exist
 	CauseDirectoryDenied Cause = "directory-denied" // this user may not write to the directory
+	CauseFileSystem      Cause = "file-system"      // the directory's file system is read-only, or has no sockets
 
 	CauseFree    Cause = "free"    // nothing is in the way any more
 	CauseUnknown Cause = "unknown" // it is not known, nor whether anything is in the way
@@ -69,12 +71,13 @@ var heads = map[Cause]head{
 	CauseKernel:       {"{S} is in use by the kernel, for {what}.", "the kernel has it, for {what}", toFree},
 	CauseNoProcess:    {"{S} is in use, and no process was found that has it.", "no process was found that has it", toKnow},
 	CauseOtherNetns:   {inUseBy, "", toFree},
-	CauseHidden:       {"{S} is in use by a process of user {user}.", "", toKnow},
+	CauseHidden:       {"{S} is in use by a process of {whose}.", "", toKnow},
 	CauseStalePerhaps: {"{S} is in the way, and no server was found that has it.", "the socket file is in the way, and no server was found that has it", toKnow},
 
 	CausePrivileged:      {"Nobody has {s}, but user {me} may not use ports below {start}.", "nobody has it, but user {me} may not use ports below {start}", toFix},
 	CauseForbidden:       {"Nobody has {s}, but a security policy keeps user {me} from using it.", "nobody has it, but a security policy forbids it", toFix},
-	CauseNotLocal:        {"{S} cannot be used: this host does not have that address.", "this host does not have that address", toFix},
+	CauseSetAside:        {"Nobody has {s}, but Windows has set {range} aside.", "nobody has it, but Windows has set {range} aside", toFix},
+	CauseNotLocal:        {"{S} cannot be used: {missing}.", "{missing}", toFix},
 	CauseTentative:       {"{S} cannot be used yet: the address is being checked for duplicates on {if}.", "the address is being checked for duplicates on {if}", toFix},
 	CauseNoLink:          {"{S} cannot be used: {if} has no link, so its IPv6 address stays unchecked.", "{if} has no link, so its IPv6 address stays unchecked", toFix},
 	CauseDuplicate:       {"{S} cannot be used: another host on the network of {if} has the address.", "another host on the network of {if} has the address", toFix},
@@ -85,8 +88,10 @@ var heads = map[Cause]head{
 	CauseStale:           {"{S} is left over from a server that has ended.", "the socket file is left over from a server that has ended", toFree},
 	CauseNotSocket:       {"{S} is {what}, not a socket.", "the path is {what}, not a socket", toFix},
 	CausePathTooLong:     {"The path is too long for a socket: {n} bytes, and {max} are possible.", "the path has {n} bytes, and {max} are possible for a socket", toFix},
-	CauseNoDirectory:     {"{S} cannot be created: the directory {dir} does not exist.", "the directory {dir} does not exist", toFix},
+	CauseNoDirectory:     {"{S} cannot be created: {missing}.", "{missing}", toFix},
 	CauseDirectoryDenied: {"{S} cannot be created: user {me} may not write to {dir}.", "user {me} may not write to {dir} ({mode})", toFix},
+
+	CauseFileSystem: {"{S} cannot be created: the file system of {dir} {fs}.", "the file system of {dir} {fs}", toFix},
 
 	CauseFree:    {"{S} is free.", "it is free by now", toFix},
 	CauseUnknown: {"Cannot tell whether {s} is free: {what}.", "the cause was not found: {what}", toKnow},

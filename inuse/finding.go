@@ -1,6 +1,7 @@
 package inuse
 
 import (
+	"cmp"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -20,9 +21,12 @@ type finding struct {
 	facts   facts  // what a look found besides, by the words of the tables
 	file    string // what is said of a file that is in the way
 	why     string // where the cause would surprise
+	may     bool   // the asker may remove it
 	unseen  []string
 	hints   []string
 	now     time.Time
+	alone   bool     // the system has no sharing that gives each server a part of the clients
+	instead []string // the kinds of the remedies, where they are not those of Linux
 }
 
 // An asker is who wants to know.
@@ -98,6 +102,7 @@ func (f *finding) complete() {
 	set("port", fmt.Sprint(f.attempt.local.Port()))
 	set("me", f.asker.name)
 	set("by", f.by())
+	set("use", "listen on")
 	if f.attempt.path != "" {
 		path := f.attempt.path
 		if strings.HasPrefix(path, "-") {
@@ -106,11 +111,15 @@ func (f *finding) complete() {
 		set("path", path)
 		set("old", path+".old")
 		set("dir", filepath.Dir(path))
-		set("base", filepath.Base(filepath.Dir(path)))
+		set("missing", "the directory "+f.facts["dir"]+" does not exist")
+		set("inunit", runtimeDirectory(f.facts["dir"]))
 	}
+	set("missing", "this host does not have that address")
+	set("conf", strings.ReplaceAll(f.facts["if"], ".", "/")) // as sysctl(8) takes it
 	if len(f.holders) > 0 {
 		h := f.holders[0]
 		set("user", strings.TrimPrefix(h.owner(), "user "))
+		set("whose", cmp.Or(h.owner(), "another user"))
 		set("state", strings.ToLower(strings.ReplaceAll(h.State, "_", "-")))
 		set("if", h.link)
 		set("what", "the interface "+h.link+" ("+h.kind+")")
@@ -161,7 +170,7 @@ func (f *finding) see() {
 		hint("a server that is still refused may listen on 0.0.0.0 and [::] itself; [::] takes IPv4 as well")
 	case f.cause == CauseDevice:
 		hint("a socket bound to another interface (SO_BINDTODEVICE) is not refused")
-	case f.cause == CauseOneAddress && f.holders[0].unit.name == "systemd-resolved.service":
+	case f.cause == CauseOneAddress && len(f.holders) > 0 && f.holders[0].unit.name == "systemd-resolved.service":
 		hint("with DNSStubListener=no in /etc/systemd/resolved.conf it leaves the port")
 	}
 }
@@ -292,12 +301,19 @@ func (f *finding) remedies(all facts, uid int, kinds ...string) (rs []Remedy) {
 func (f *finding) choose() (rs []Remedy) {
 	add := func(kinds ...string) {
 		uid := -1
+		if f.may {
+			uid = f.asker.uid
+		}
 		if len(f.holders) > 0 {
 			uid = f.holders[0].UID
 		}
 		rs = append(rs, f.remedies(f.facts, uid, kinds...)...)
 	}
 	has := func(fact string) bool { return f.facts[fact] != "" }
+	if f.instead != nil {
+		add(f.instead...)
+		return rs
+	}
 	switch f.cause {
 	case CauseSelf:
 		if has("self") && f.facts["self"] != alreadyOurs {
@@ -310,7 +326,7 @@ func (f *finding) choose() (rs []Remedy) {
 		if f.cause == CauseOneAddress && has("address") {
 			add("other-address")
 		}
-		if f.holders[0].Options.ReuseAddr && strings.HasPrefix(f.attempt.network, "udp") {
+		if len(f.holders) > 0 && f.holders[0].Options.ReuseAddr && strings.HasPrefix(f.attempt.network, "udp") {
 			add("set-reuseaddr-both")
 			f.why = "it has SO_REUSEADDR already; multicast reaches every socket that has it."
 		}
@@ -358,7 +374,11 @@ func (f *finding) choose() (rs []Remedy) {
 	case CauseKernel:
 		add("interface-down")
 	case CauseNoProcess:
-		if f.holders[0].connection() {
+		switch {
+		case len(f.holders) == 0:
+			add(f.look())
+			return rs
+		case f.holders[0].connection():
 			add("find-mounts")
 			f.why = "a mount keeps its connection until it is unmounted"
 			if port := f.holders[0].Remote.Port(); port == 2049 {
@@ -369,7 +389,13 @@ func (f *finding) choose() (rs []Remedy) {
 		}
 		add("find-kernel")
 		f.hints = append(f.hints, "else a process has passed it to another one, which has not received it yet")
-	case CauseHidden, CauseStalePerhaps, CauseUnknown:
+	case CauseHidden, CauseUnknown:
+		add(f.look())
+	case CauseStalePerhaps:
+		if f.asker.root && !f.asker.container {
+			add("remove-if-gone")
+			return rs
+		}
 		add(f.look())
 	case CausePrivileged:
 		if !f.facts.is("nosuid") && !f.facts.is("userns") {
@@ -377,16 +403,28 @@ func (f *finding) choose() (rs []Remedy) {
 		}
 		add("lower-start")
 	case CauseForbidden:
-		if f.facts.is("selinux") {
-			add("read-avc", "selinux-port")
-		} else {
+		switch {
+		case !f.facts.is("selinux"):
 			add("read-audit")
+		case f.attempt.path != "":
+			add("read-avc")
+		default:
+			add("read-avc", "selinux-port")
 		}
 	case CauseNotLocal, CauseNoLink:
 		if has("down") {
 			add("link-up")
 		}
-		add("bind-any", "nonlocal")
+		if f.attempt.dial {
+			if f.attempt.call != "connect" {
+				add("leave-source")
+			}
+			return rs
+		}
+		add("bind-any")
+		if !has("down") && !f.attempt.local.Addr().IsMulticast() && (f.cause == CauseNoLink || !needsZone(f.attempt.local.Addr())) {
+			add("nonlocal")
+		}
 	case CauseTentative:
 		add("wait")
 	case CauseDuplicate, CauseIPv6Off:
@@ -397,8 +435,11 @@ func (f *finding) choose() (rs []Remedy) {
 			add("ipv6-on")
 		}
 	case CauseNoZone, CauseWrongZone:
-		if has("address") {
+		switch {
+		case has("address"):
 			add("use-zone")
+		case !f.attempt.dial:
+			add("bind-any")
 		}
 	case CauseExhausted:
 		add("widen-range")
@@ -413,7 +454,13 @@ func (f *finding) choose() (rs []Remedy) {
 	case CausePathTooLong:
 		add("shorter-path")
 	case CauseNoDirectory:
-		add("make-directory")
+		if f.facts.is("file") {
+			add("move-away")
+		} else {
+			add("make-directory")
+		}
+	case CauseFileSystem:
+		add("other-path")
 	case CauseDirectoryDenied:
 		add("run-as-owner")
 	}
@@ -422,6 +469,14 @@ func (f *finding) choose() (rs []Remedy) {
 
 // alreadyOurs is what is said of a socket of this process that is plainly in the way.
 const alreadyOurs = "this process has it already"
+
+// runtimeDirectory says how systemd makes a directory for a service.
+func runtimeDirectory(dir string) string {
+	if name, ok := strings.CutPrefix(dir, "/run/"); ok && !strings.HasPrefix(name, "user/") {
+		return " (in a systemd unit: RuntimeDirectory=" + name + ")"
+	}
+	return ""
+}
 
 func (f facts) is(fact string) bool { _, ok := f[fact]; return ok }
 
@@ -448,7 +503,7 @@ func (f *finding) look() string {
 // share returns how the address can be shared, if it can and if that may be meant:
 // next to somebody else's server it would take half of the clients.
 func (f *finding) share() []Remedy {
-	if len(f.holders) != 1 || len(f.holders[0].Processes) == 0 || f.attempt.path != "" {
+	if f.alone || len(f.holders) != 1 || len(f.holders[0].Processes) == 0 || f.attempt.path != "" {
 		return nil
 	}
 	h := f.holders[0]

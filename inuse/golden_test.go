@@ -3,6 +3,7 @@ package inuse
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"os"
 	"strings"
@@ -62,7 +63,7 @@ func socket(network, local, user string, processes ...Process) Holder {
 	}
 	h := Holder{Network: network, State: "LISTEN", Count: 1, UID: uid, User: user, Processes: processes, unit: unit{user: -1}}
 	if strings.HasPrefix(network, "udp") {
-		h.State = "CLOSE"
+		h.State = "UNCONN"
 	}
 	if strings.HasPrefix(network, "unix") {
 		h.Path = local
@@ -108,6 +109,7 @@ func TestGolden(t *testing.T) {
 				t.Fatal("no such situation")
 			}
 			f.now = goldenNow
+			f.facts = maps.Clone(f.facts) // others are added
 			e := f.error()
 			var kinds []string
 			for _, r := range e.Remedies {

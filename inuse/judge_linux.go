@@ -2,6 +2,8 @@ package inuse
 
 import (
 	"cmp"
+	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -34,10 +36,10 @@ func (l *look) judge() *finding {
 	case len(f.holders) > 0:
 		l.describe(f)
 	case l.blind != nil && (l.trial == nil || refused):
-		f.cause, f.facts["what"] = CauseUnknown, "not all sockets could be read"
+		f.cause, f.facts["what"] = CauseUnknown, l.unread()
 		if refused {
 			f.cause = CauseNoProcess
-			f.unseen = append(f.unseen, "which socket it is: "+l.blind.Error())
+			f.unseen = append(f.unseen, "which socket it is, as "+l.unread())
 		}
 	case refused:
 		// What is listed nowhere and yet in the way is bound only, on a kernel that
@@ -51,6 +53,14 @@ func (l *look) judge() *finding {
 		}
 	}
 	return f
+}
+
+// unread says why not all sockets are known.
+func (l *look) unread() string {
+	if errors.Is(l.blind, context.DeadlineExceeded) || errors.Is(l.blind, context.Canceled) {
+		return "not all sockets could be read in time"
+	}
+	return fmt.Sprintf("not all sockets could be read (%v)", l.blind)
 }
 
 // describe finds the facts that the texts name of the holders.
@@ -268,7 +278,7 @@ func (l *look) judgeConnection(f *finding) *finding {
 	}
 	f.cause = CauseFree
 	if l.blind != nil {
-		f.cause, f.facts["what"] = CauseUnknown, "not all sockets could be read"
+		f.cause, f.facts["what"] = CauseUnknown, l.unread()
 	}
 	return f
 }

@@ -20,11 +20,18 @@ func (a attempt) find(ctx context.Context) *finding {
 	if a.path != "" {
 		return a.findPath(ctx, me)
 	}
+	if a.call == "connect" && a.refusal != refusedInUse && a.refusal != refusedNotAvailable {
+		return a.findRefusal(ctx, me)
+	}
 	if a.local.Port() == 0 {
 		if a.refusal != refusedInUse && a.call != "connect" {
 			return a.findRefusal(ctx, me)
 		}
-		return a.exhausted(ctx, a.most)
+		f := a.exhausted(ctx, a.most)
+		if f != nil {
+			f.asker = me
+		}
+		return f
 	}
 	f := a.findPort(ctx, me)
 	if a.refusal == refusedInUse || a.call == "connect" {
@@ -167,7 +174,7 @@ func (l *look) try(ctx context.Context) error {
 	case unix.EADDRINUSE:
 		l.trial.withPort = l.target.bind(true)
 		return nil
-	case unix.EACCES, unix.EADDRNOTAVAIL, unix.EINVAL:
+	case unix.EACCES, unix.EPERM, unix.EADDRNOTAVAIL, unix.EINVAL, unix.ENODEV:
 		if l.attempt.refusal != refusedInUse { // whoever has it is asked for all the same
 			l.trial = nil
 			return nil

@@ -296,6 +296,9 @@ func (g *group) holder() Holder {
 	}
 	if g.Protocol == unix.IPPROTO_UDP {
 		h.Network = "udp4"
+		if g.State == sockdiag.Close {
+			h.State = "UNCONN" // as ss(8) calls it
+		}
 	}
 	if g.Family == unix.AF_INET6 {
 		h.Network = h.Network[:3] + "6"

@@ -29,7 +29,7 @@ func (p piece) String() string { return fmt.Sprintf("%s %v %v uid %d", p.kind, p
 
 // state returns what the kernel calls p's state.
 func (p piece) state() string {
-	return map[string]string{"listen": "LISTEN", "bind": "BOUND", "udp": "CLOSE", "established": "ESTABLISHED", "time-wait": "TIME_WAIT"}[p.kind]
+	return map[string]string{"listen": "LISTEN", "bind": "BOUND", "udp": "UNCONN", "established": "ESTABLISHED", "time-wait": "TIME_WAIT"}[p.kind]
 }
 
 // is reports whether h may be p. A connection's address is a specific one.
@@ -68,7 +68,9 @@ func (b *builder) build(t *testing.T, pieces []piece) (made []piece) {
 		h.Line(t)
 	}
 	// Connections first: listeners would take them.
-	connection := func(p piece) int { return map[bool]int{true: 0, false: 1}[p.kind == "established" || p.kind == "time-wait"] }
+	connection := func(p piece) int {
+		return map[bool]int{true: 0, false: 1}[p.kind == "established" || p.kind == "time-wait"]
+	}
 	pieces = slices.SortedStableFunc(slices.Values(pieces), func(a, b piece) int { return connection(a) - connection(b) })
 	for _, p := range pieces {
 		ok := true
@@ -129,7 +131,7 @@ func TestExplainSeveral(t *testing.T) {
 	}
 	random := rand.New(rand.NewPCG(1, 2))
 	pick := func(n int) int { return random.IntN(n) }
-	refused, least := 0, testnet.Times(3000)
+	refused, least := 0, testnet.Rounds(3000, 100)
 	for round := 0; refused < least; round++ {
 		if round > 10*least {
 			t.Fatalf("%d refusals are too few", refused)
