@@ -26,6 +26,7 @@ const (
 
 	CausePrivileged      Cause = "privileged"       // this user may not use ports so low
 	CauseForbidden       Cause = "forbidden"        // a security policy keeps this user from using the port
+	CauseSetAside        Cause = "set-aside"        // Windows has set the port aside for something else
 	CauseNotLocal        Cause = "not-local"        // this host does not have the address
 	CauseTentative       Cause = "tentative"        // the address is being checked for duplicates
 	CauseNoLink          Cause = "no-link"          // the same, without end, as its interface has no link
@@ -70,11 +71,12 @@ var heads = map[Cause]head{
 	CauseKernel:       {"{S} is in use by the kernel, for {what}.", "the kernel has it, for {what}", toFree},
 	CauseNoProcess:    {"{S} is in use, and no process was found that has it.", "no process was found that has it", toKnow},
 	CauseOtherNetns:   {inUseBy, "", toFree},
-	CauseHidden:       {"{S} is in use by a process of user {user}.", "", toKnow},
+	CauseHidden:       {"{S} is in use by a process of {whose}.", "", toKnow},
 	CauseStalePerhaps: {"{S} is in the way, and no server was found that has it.", "the socket file is in the way, and no server was found that has it", toKnow},
 
 	CausePrivileged:      {"Nobody has {s}, but user {me} may not use ports below {start}.", "nobody has it, but user {me} may not use ports below {start}", toFix},
 	CauseForbidden:       {"Nobody has {s}, but a security policy keeps user {me} from using it.", "nobody has it, but a security policy forbids it", toFix},
+	CauseSetAside:        {"Nobody has {s}, but Windows has set {range} aside.", "nobody has it, but Windows has set {range} aside", toFix},
 	CauseNotLocal:        {"{S} cannot be used: {missing}.", "{missing}", toFix},
 	CauseTentative:       {"{S} cannot be used yet: the address is being checked for duplicates on {if}.", "the address is being checked for duplicates on {if}", toFix},
 	CauseNoLink:          {"{S} cannot be used: {if} has no link, so its IPv6 address stays unchecked.", "{if} has no link, so its IPv6 address stays unchecked", toFix},

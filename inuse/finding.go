@@ -1,6 +1,7 @@
 package inuse
 
 import (
+	"cmp"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -24,6 +25,8 @@ type finding struct {
 	unseen  []string
 	hints   []string
 	now     time.Time
+	alone   bool     // the system has no sharing that gives each server a part of the clients
+	instead []string // the kinds of the remedies, where they are not those of Linux
 }
 
 // An asker is who wants to know.
@@ -116,6 +119,7 @@ func (f *finding) complete() {
 	if len(f.holders) > 0 {
 		h := f.holders[0]
 		set("user", strings.TrimPrefix(h.owner(), "user "))
+		set("whose", cmp.Or(h.owner(), "another user"))
 		set("state", strings.ToLower(strings.ReplaceAll(h.State, "_", "-")))
 		set("if", h.link)
 		set("what", "the interface "+h.link+" ("+h.kind+")")
@@ -306,6 +310,10 @@ func (f *finding) choose() (rs []Remedy) {
 		rs = append(rs, f.remedies(f.facts, uid, kinds...)...)
 	}
 	has := func(fact string) bool { return f.facts[fact] != "" }
+	if f.instead != nil {
+		add(f.instead...)
+		return rs
+	}
 	switch f.cause {
 	case CauseSelf:
 		if has("self") && f.facts["self"] != alreadyOurs {
@@ -495,7 +503,7 @@ func (f *finding) look() string {
 // share returns how the address can be shared, if it can and if that may be meant:
 // next to somebody else's server it would take half of the clients.
 func (f *finding) share() []Remedy {
-	if len(f.holders) != 1 || len(f.holders[0].Processes) == 0 || f.attempt.path != "" {
+	if f.alone || len(f.holders) != 1 || len(f.holders[0].Processes) == 0 || f.attempt.path != "" {
 		return nil
 	}
 	h := f.holders[0]

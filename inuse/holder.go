@@ -19,7 +19,7 @@ type Holder struct {
 	Path    string         // of a unix socket
 	Device  string         // the network interface to which it is bound, or ""
 	V6Only  bool           // IPV6_V6ONLY, as far as known
-	State   string         // "LISTEN", "TIME_WAIT" and so on; "BOUND"; of UDP "CLOSE" or "ESTABLISHED"
+	State   string         // "LISTEN", "TIME_WAIT" and so on; "BOUND"; of UDP "UNCONN" or "ESTABLISHED"
 	Count   int            // how many sockets, at least 1
 	UID     int            // the owner of the socket; -1 if it is not known, or has none any more
 	User    string         // its name in /etc/passwd, or ""
@@ -166,13 +166,18 @@ func (h Holder) owner() string {
 
 // unitName returns the name of a unit, with its user's if it is not the system's.
 func (h Holder) unitName(u unit) string {
-	switch {
-	case u.name == "", u.container != "", u.user < 0:
+	if u.name == "" || u.container != "" || u.user < 0 {
 		return u.name
-	case u.user == h.UID && h.User != "":
-		return u.name + " of " + h.User
 	}
-	return u.name + " of " + cmp.Or(username(uint32(u.user)), fmt.Sprintf("user %d", u.user))
+	return u.name + " of " + h.userName(u.user)
+}
+
+// userName returns the name of a user, which may be h's.
+func (h Holder) userName(uid int) string {
+	if uid == h.UID && h.User != "" {
+		return h.User
+	}
+	return cmp.Or(username(uint32(uid)), fmt.Sprint(uid))
 }
 
 // connection reports whether h is a TCP connection.

@@ -37,6 +37,9 @@ func TestMain(m *testing.M) {
 		"plainStarter":   plainStarter,
 		"service":        service,
 		"trier":          trier,
+		"asker":          asker,
+		"odd":            testnet.Odd,
+		"seer":           seer,
 	})
 }
 

@@ -54,7 +54,7 @@ var cures = map[string]cure{
 	"stop-listed-socket": {text: "stop the socket unit that systemd listens for",
 		command: "systemctl stop $(systemctl list-sockets --no-legend | awk '$1 ~ /:{port}$/ {print $2}')", needs: root},
 	"stop-user-socket": {text: "stop the socket unit that systemd listens for",
-		command: "systemctl --user stop $(systemctl --user list-sockets --no-legend | awk '$1 ~ /:{port}$/ {print $2}')"},
+		command: "systemctl --user stop $(systemctl --user list-sockets --no-legend | awk '/:{port} /{print $2}')"},
 	"stop-container": {text: "stop the container", command: "docker stop {container}"},
 	"stop-publisher": {text: "stop the container that publishes the port",
 		command: "for c in $(docker ps -q); do docker port $c | grep -q '{net}.*:{port}$' && docker stop $c; done"},
@@ -115,6 +115,24 @@ var cures = map[string]cure{
 	"look-again":   {text: "ask again", command: "whyinuse {ask}"},
 	"find-kernel":  {text: "see whether the kernel serves it, as it does NFS", command: "rpcinfo -p | grep -w {port}"},
 	"find-mounts":  {text: "see whether a network mount has it", command: "findmnt -t nfs,nfs4,cifs,ceph"},
+
+	// Of other systems (manager.go). Windows has no sudo, so the text says who may.
+	"stop-brew":            {text: "stop the service of Homebrew", command: "brew services stop {unit}", needs: owner},
+	"stop-launchd-job":     {text: "stop the job of launchd", command: "launchctl bootout {domain}/{unit}", needs: owner},
+	"switch-off-sharing":   {text: "switch off what launchd listens for, mostly in System Settings, General, Sharing"},
+	"switch-off-airplay":   {text: "switch off AirPlay Receiver, in System Settings, General, AirDrop & Handoff"},
+	"stop-rc-service":      {text: "stop the service", command: "service {unit} stop", needs: root},
+	"stop-windows-service": {text: "stop the service, as administrator", command: "net stop {unit}"},
+	"find-services":        {text: "see which services the process has", command: "tasklist /svc /fi \"PID eq {pid}\""},
+	"end-task":             {text: "stop the process", command: "taskkill /PID {pid}"},
+	"end-task-by-force":    {text: "end it by force, as a program without a window does not obey that", command: "taskkill /F /PID {pid}"},
+	"find-http":            {text: "see what Windows itself listens for", command: "netsh http show servicestate"},
+	"find-excluded":        {text: "see which ports Windows has set aside", command: "netsh interface ipv4 show excludedportrange protocol={net}"},
+	"find-publisher":       {text: "see which container publishes the port, and stop it", command: "docker ps"},
+	"find-wsl":             {text: "see which server inside WSL has it", command: "wsl ss -lntp"},
+	"lower-reserved":       {text: "allow all users ports from {port}, until the next boot", command: "sysctl net.inet.ip.portrange.reservedhigh={below}", needs: root},
+	"look-elevated":        {text: "ask again as administrator", command: "whyinuse {ask}"},
+	"other-port":           {text: "listen on a port outside of {range}"},
 }
 
 // classOf returns what a remedy of the kind is for, if its cause has class c.

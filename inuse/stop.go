@@ -11,10 +11,16 @@ import (
 // than its process is because these start it again.
 func (f *finding) stop() []Remedy {
 	var culprits []culprit
-	add := func(t culprit) {
-		if !slices.ContainsFunc(culprits, func(u culprit) bool { return u.same(t) }) {
-			culprits = append(culprits, t)
+	stopped := map[string]bool{}
+	add := func(c culprit) {
+		rs := f.stopOne(c)
+		if len(rs) > 0 && rs[0].Command != "" {
+			if stopped[rs[0].Command] {
+				return // what stops another one stops this, too
+			}
+			stopped[rs[0].Command] = true
 		}
+		culprits = append(culprits, c)
 	}
 	for _, h := range f.holders {
 		for _, p := range h.Processes {
@@ -43,20 +49,6 @@ type culprit struct {
 	unit    unit
 }
 
-// same reports whether what stops one stops the other.
-func (t culprit) same(u culprit) bool {
-	if t.process.PID != 0 && t.process.PID == u.process.PID {
-		return true
-	}
-	if t.process.isProxy() || u.process.isProxy() || t.process.isSystemd() || u.process.isSystemd() {
-		return false
-	}
-	if t.unit.container != "" {
-		return t.unit.container == u.unit.container
-	}
-	return t.unit.service() != "" && t.unit.name == u.unit.name && t.unit.user == u.unit.user
-}
-
 // isSystemd reports whether p is systemd, which listens for socket units.
 func (p Process) isSystemd() bool { return p.Command == "systemd" }
 
@@ -64,11 +56,11 @@ func (p Process) isSystemd() bool { return p.Command == "systemd" }
 func (p Process) isProxy() bool { return p.isDocker() || p.isPodman() }
 
 func (p Process) isDocker() bool {
-	return slices.Contains([]string{"docker-proxy", "dockerd", "rootlesskit"}, p.Command)
+	return slices.Contains([]string{"docker-proxy", "dockerd", "rootlesskit", "com.docker.backend"}, p.Command)
 }
 
 func (p Process) isPodman() bool {
-	return slices.Contains([]string{"conmon", "rootlessport", "pasta", "pasta.avx2", "slirp4netns"}, p.Command)
+	return slices.Contains([]string{"conmon", "rootlessport", "pasta", "pasta.avx2", "slirp4netns", "gvproxy"}, p.Command)
 }
 
 // stopOne returns what stops t alone: the first that fits.
@@ -87,7 +79,10 @@ func (f *finding) stopOne(t culprit) []Remedy {
 	}
 	one := func(kind string, more facts) []Remedy { return f.remedies(with(more), t.holder.UID, kind) }
 	service := t.unit.service()
+	managers, known := t.unit.managed(f.asker)
 	switch {
+	case len(managers) > 0:
+		return f.remedies(with(known), t.holder.UID, managers...)
 	case p.isSystemd():
 		if r, ok := f.stopSocketUnit([]culprit{t}); ok {
 			return []Remedy{r}
@@ -96,13 +91,13 @@ func (f *finding) stopOne(t culprit) []Remedy {
 			return one("stop-listed-socket", nil)
 		}
 		return one("stop-user-socket", nil)
-	case p.isProxy() || t.unit.container != "":
-		return one(t.containerKind(), facts{"container": t.unit.container})
+	case p.isProxy() || t.unit.container != "" && !f.asker.container:
+		return f.stopContainer(t, one)
 	case service != "" && strings.HasPrefix(service, "snap."):
 		name := strings.TrimPrefix(service, "snap.")
 		return one("stop-snap", facts{"unit": name})
 	case service != "" && t.unit.user >= 0 && t.unit.user != f.asker.uid:
-		return one("stop-others-service", facts{"unit": service, "user": username(uint32(t.unit.user))})
+		return one("stop-others-service", facts{"unit": service, "user": t.holder.userName(t.unit.user)})
 	case service != "" && t.unit.user >= 0:
 		return one("stop-user-service", facts{"unit": service})
 	case service != "":
@@ -121,10 +116,23 @@ func (f *finding) stopOne(t culprit) []Remedy {
 		return one("kill-traced", facts{"tracer": fmt.Sprintf("%s (pid %d)", p.tracerName, p.Tracer)})
 	case p.parentName != "":
 		return f.remedies(with(facts{"parent": p.parentName, "ppid": fmt.Sprint(p.Parent)}), t.holder.UID, "stop-process", "stop-with-parent")
-	case f.cause == CauseOutgoing && t.holder.State != "SYN_SENT":
+	case f.cause == CauseOutgoing && t.holder.connection() && t.holder.State != "SYN_SENT":
 		return one("stop-client", nil)
 	}
 	return one("stop-process", nil)
+}
+
+// stopContainer returns what stops a container.
+func (f *finding) stopContainer(t culprit, one func(string, facts) []Remedy) []Remedy {
+	kind := t.containerKind()
+	if kind == "stop-publisher" && !f.asker.docker {
+		kind = "look-as-root" // which finds the container
+	}
+	rs := one(kind, facts{"container": t.unit.container})
+	if kind == "stop-container" {
+		rs[0].NeedsRoot = !f.asker.docker && !f.asker.root
+	}
+	return rs
 }
 
 // containerKind returns the remedy for a container.
