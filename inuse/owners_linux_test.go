@@ -120,8 +120,8 @@ func ownersAt(ctx context.Context, inode uint32, local string) (*group, sight) {
 	return g, s
 }
 
-// ownerOf is ownersOf for a socket that one process has.
-func ownerOf(t testing.TB, inode uint32) Process {
+// holderOf is ownersOf for a socket that one process has.
+func holderOf(t testing.TB, inode uint32) Process {
 	t.Helper()
 	g, _ := ownersOf(t.Context(), inode)
 	if len(g.processes) != 1 {
@@ -149,7 +149,7 @@ func TestOwnerName(t *testing.T) {
 	t.Parallel()
 	before := time.Now().Add(-2 * time.Second)
 	c := run(t, "plain", nil, called(t, "python3", self(t)), "-u", "/srv/app.py", "--password", "secret")
-	p := ownerOf(t, c.inode)
+	p := holderOf(t, c.inode)
 	if p.Started.Before(before) || p.Started.After(time.Now()) {
 		t.Errorf("started %v", p.Started)
 	}
@@ -181,13 +181,13 @@ func TestOwnerState(t *testing.T) {
 		t.Fatal(err)
 	}
 	await(t, c.Process.Pid, 'T')
-	if p := ownerOf(t, c.inode); p.State != "stopped" {
+	if p := holderOf(t, c.inode); p.State != "stopped" {
 		t.Errorf("suspended: %+v", p)
 	}
 	if err := c.Process.Signal(unix.SIGCONT); err != nil {
 		t.Fatal(err)
 	}
-	for ownerOf(t, c.inode).State != "running" {
+	for holderOf(t, c.inode).State != "running" {
 	}
 
 	runtime.LockOSThread() // the tracer is a thread
@@ -195,20 +195,20 @@ func TestOwnerState(t *testing.T) {
 	if err := unix.PtraceSeize(c.Process.Pid); err != nil {
 		t.Skipf("needs ptrace: %v", err)
 	}
-	if p := ownerOf(t, c.inode); p.State != "running" || p.Tracer != os.Getpid() {
+	if p := holderOf(t, c.inode); p.State != "running" || p.Tracer != os.Getpid() {
 		t.Errorf("traced, not stopped: %+v", p)
 	}
 	if err := unix.PtraceInterrupt(c.Process.Pid); err != nil {
 		t.Fatal(err)
 	}
 	await(t, c.Process.Pid, 't')
-	if p := ownerOf(t, c.inode); p.State != "traced" || p.Tracer != os.Getpid() || p.tracerName != program() || p.tracerName == "" {
+	if p := holderOf(t, c.inode); p.State != "traced" || p.Tracer != os.Getpid() || p.tracerName != program() || p.tracerName == "" {
 		t.Errorf("stopped by its tracer: %+v", p)
 	}
 	if err := unix.PtraceDetach(c.Process.Pid); err != nil {
 		t.Fatal(err)
 	}
-	for p := ownerOf(t, c.inode); p.State != "running" || p.Tracer != 0; p = ownerOf(t, c.inode) {
+	for p := holderOf(t, c.inode); p.State != "running" || p.Tracer != 0; p = holderOf(t, c.inode) {
 	}
 }
 
@@ -221,7 +221,7 @@ func TestOwnerOdd(t *testing.T) {
 			if how == "ended" {
 				await(t, c.Process.Pid, 'Z')
 			}
-			p := ownerOf(t, c.inode)
+			p := holderOf(t, c.inode)
 			state := map[bool]string{true: "zombie", false: "running"}[how == "ended"]
 			if p.PID != c.Process.Pid || p.Name != "java -jar netty.jar" || p.State != state {
 				t.Errorf("%+v", p)
@@ -305,7 +305,7 @@ func TestOwnerParent(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			c := run(t, "plain", test.change, append(test.args, self(t))...)
-			p := ownerOf(t, c.inode)
+			p := holderOf(t, c.inode)
 			if p.parentName != test.want {
 				t.Errorf("parent %q, want %q: %+v", p.parentName, test.want, p)
 			}
@@ -347,7 +347,7 @@ func TestOwnerSupervisor(t *testing.T) {
 				cmd.Env = append(cmd.Env, test.env...)
 				cmd.Dir = dir
 			}, append(test.args, self(t))...)
-			p := ownerOf(t, c.inode)
+			p := holderOf(t, c.inode)
 			want := strings.NewReplacer("PID", strconv.Itoa(p.PID), "DIR", dir).Replace(test.want)
 			if p.Supervisor != test.supervisor || p.supervised != want {
 				t.Errorf("%q, %q, want %q, %q", p.Supervisor, p.supervised, test.supervisor, want)
@@ -445,10 +445,10 @@ func TestOwnerDockerProxy(t *testing.T) {
 	}
 	c := proxy(t, "172.31.254.77")
 	want := unit{user: -1, container: id[:12], kind: "docker"}
-	if p := ownerOf(t, c.inode); p.Name != "docker-proxy" || !p.isDocker() || p.unit != want {
+	if p := holderOf(t, c.inode); p.Name != "docker-proxy" || !p.isDocker() || p.unit != want {
 		t.Errorf("%+v", p)
 	}
-	if p := ownerOf(t, proxy(t, "172.31.254.78").inode); p.unit.container != "" || !p.isDocker() {
+	if p := holderOf(t, proxy(t, "172.31.254.78").inode); p.unit.container != "" || !p.isDocker() {
 		t.Errorf("of another container: %+v", p)
 	}
 	testnet.As(t, nobody, func() {
@@ -524,7 +524,7 @@ func TestOwnerConmon(t *testing.T) {
 		{"--version", ""},
 	} {
 		c := run(t, "plain", nil, append([]string{conmon}, strings.Fields(test.args)...)...)
-		p := ownerOf(t, c.inode)
+		p := holderOf(t, c.inode)
 		if p.unit.container != test.container || (p.unit.kind == "podman") != (test.container != "") || !p.isPodman() {
 			t.Errorf("%s: %+v", test.args, p)
 		}

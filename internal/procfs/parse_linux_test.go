@@ -41,7 +41,7 @@ func TestParseStatus(t *testing.T) {
 		{"", -1, 0, false},
 		{"Name:\tUid: 7\nUid:\t1000\t0\t0\t0\nTracerPid:\t12\nSeccomp:\t0\n", 1000, 12, false},
 		{"Uid:\n\nTracerPid:\tx\nSeccomp:\t2\nSeccomp_filters:\t0\n", -1, 0, true},
-		{"Uid:\t4294967294\t\nSeccomp:\t1\n", 4294967294, 0, true},
+		{"Uid:\t2147483646\t\nSeccomp:\t1\n", 2147483646, 0, true},
 	} {
 		if uid, tracer, _ := parseStatus(test.status); uid != test.uid || tracer != test.tracer {
 			t.Errorf("%q: user %d, tracer %d", test.status, uid, tracer)
