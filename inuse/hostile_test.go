@@ -161,6 +161,7 @@ func checkClean(t testing.TB, what string, e *Error) {
 // Whatever name anybody has given to anything, a terminal and a log get it without
 // what is not printable, whatever the cause.
 func TestHostileNames(t *testing.T) {
+	t.Parallel()
 	places, leaked := map[string]bool{}, false
 	for id, situation := range situations {
 		for kind, hostile := range hostileNames {
@@ -206,6 +207,7 @@ func TestHostileNames(t *testing.T) {
 
 // Any user may make a cgroup below its user@.service.
 func TestHostileCgroups(t *testing.T) {
+	t.Parallel()
 	for _, format := range []string{
 		"/user.slice/user-1000.slice/user@1000.service/%s", "/user.slice/user-1000.slice/user@1000.service/app.slice/%s.service",
 		"/system.slice/%s.service", "/system.slice/%s.socket", "/system.slice/docker-%s.scope", "/machine.slice/libpod-%s.scope",
@@ -245,6 +247,7 @@ func escaped(name string) string {
 
 // Interfaces have names that may be in an address.
 func TestHostileZones(t *testing.T) {
+	t.Parallel()
 	for kind, hostile := range hostileNames {
 		for _, id := range []string{"6", "36", "23"} {
 			f := situations[id].clone()
@@ -289,6 +292,7 @@ func (f finding) named(n int, name string) (_ finding, place string, ok bool) {
 // A command that has a name in it has it as it is, as one word or a part of it, or
 // there is no such command.
 func TestHostileCommands(t *testing.T) {
+	t.Parallel()
 	const harmless = "harmless"
 	type command struct{ place, name, line, like string }
 	var all []command
@@ -299,7 +303,10 @@ func TestHostileCommands(t *testing.T) {
 				break
 			}
 			calm := f.error()
-			for _, name := range shellNames {
+			for i, name := range shellNames {
+				if !testnet.Long && (i+n)%4 != 0 {
+					continue
+				}
 				f, _, _ := situation.named(n, name)
 				e := f.error()
 				if len(e.Remedies) != len(calm.Remedies) {
@@ -392,6 +399,7 @@ func shellWords(t testing.TB, lines []string) map[string][]string {
 
 // The control: what is not quoted is found.
 func TestShellWords(t *testing.T) {
+	t.Parallel()
 	words := shellWords(t, []string{"kill 1", "kill a b", "kill 'a b'", "kill 'a", "sudo sh -c 'kill 1 && kill 2'"})
 	for line, want := range map[string][]string{
 		"kill 1": {"kill", "1"}, "kill a b": {"kill", "a", "b"}, "kill 'a b'": {"kill", "a b"}, "kill 'a": nil,
