@@ -53,12 +53,12 @@ func needsZone(addr netip.Addr) bool {
 
 // notAvailable explains EADDRNOTAVAIL of bind. It returns nil if the address can be used
 // by now.
-func (a attempt) notAvailable(context.Context) *finding {
+func (a attempt) notAvailable(ctx context.Context) *finding {
 	addr := a.local.Addr()
 	if a.call == "connect" || !addr.IsValid() || addr.IsUnspecified() {
 		return nil
 	}
-	all, err := netifs() // address_linux.go, address_other.go
+	all, err := netifs(ctx) // address_linux.go, address_other.go
 	if err != nil && addr.Is6() {
 		return a.because(CauseUnknown, facts{"what": fmt.Sprintf("the addresses of this host cannot be read (%v)", err)})
 	}
@@ -74,7 +74,7 @@ func (a attempt) notAvailable(context.Context) *finding {
 	}
 	for _, n := range all {
 		if has, ok := n.find(addr); ok && (!needsZone(addr) || n.is(addr.Zone())) {
-			return a.unusable(n, has)
+			return a.unusable(all, n, has)
 		}
 	}
 	if key, off := ipv6Off(addr); off { // address_linux.go, address_other.go
@@ -88,13 +88,13 @@ func (a attempt) notAvailable(context.Context) *finding {
 }
 
 // unusable explains that n may not use its address yet, or never.
-func (a attempt) unusable(n netif, addr netifAddr) *finding {
+func (a attempt) unusable(all []netif, n netif, addr netifAddr) *finding {
 	f := a.because(CauseTentative, facts{"if": n.name, "use": a.use()})
 	f.facts.listenOnAny(addr.Addr)
 	switch {
 	case addr.duplicate:
 		f.cause = CauseDuplicate
-		if other, ok := otherAddress(addr.Addr); ok {
+		if other, ok := instead(all, addr.Addr, false, addr.Addr); ok {
 			f.facts["address"] = other.String()
 		}
 	case !n.linked:
@@ -146,7 +146,7 @@ func (f facts) listenOnAny(addr netip.Addr) {
 // invalid explains EINVAL and ENODEV of bind, and of connect: a link-local address is one
 // of each interface, so its zone has to say of which. (A name that no interface has is
 // none for package net.)
-func (a attempt) invalid(context.Context) *finding {
+func (a attempt) invalid(ctx context.Context) *finding {
 	to := a.local
 	if a.call == "connect" {
 		to = a.remote
@@ -160,7 +160,7 @@ func (a attempt) invalid(context.Context) *finding {
 	if !needsZone(addr) {
 		return nil
 	}
-	all, err := netifs()
+	all, err := netifs(ctx)
 	if err != nil {
 		return nil
 	}
@@ -231,7 +231,9 @@ func (a attempt) use() string {
 // otherAddress returns an address of this host of the IP version of the first of not that
 // is none of them: if there is one that others can reach, that one.
 func otherAddress(not ...netip.Addr) (netip.Addr, bool) {
-	all, err := netifs()
+	ctx, cancel := context.WithTimeout(context.Background(), explainTime)
+	defer cancel()
+	all, err := netifs(ctx)
 	if err != nil || len(not) == 0 {
 		return netip.Addr{}, false
 	}

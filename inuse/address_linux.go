@@ -1,23 +1,23 @@
 package inuse
 
 import (
-	"encoding/binary"
+	"context"
 	"encoding/hex"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
+	"example.com/reuse/internal/rtnetlink"
 	"golang.org/x/sys/unix"
 )
 
 // netifs returns the interfaces of the calling thread's network namespace: through
 // rtnetlink or, where that is missing, those that have IPv6 through procfs.
-func netifs() ([]netif, error) {
-	links, err := routes(unix.RTM_GETLINK, unix.RTM_NEWLINK)
+func netifs(ctx context.Context) (all []netif, err error) {
+	interfaces, err := rtnetlink.Interfaces(ctx)
 	if err != nil {
 		text, procErr := os.ReadFile(filepath.Join(string(proc), "thread-self/net/if_inet6"))
 		if procErr != nil {
@@ -25,99 +25,14 @@ func netifs() ([]netif, error) {
 		}
 		return netifsIn(string(text)), nil
 	}
-	var all []netif
-	byIndex := map[int]int{}
-	for _, l := range links {
-		if n, ok := parseLink(l); ok {
-			byIndex[n.index] = len(all)
-			all = append(all, n)
+	for _, i := range interfaces {
+		n := netif{name: i.Name, index: i.Index, up: i.Up, linked: i.Linked, loopback: i.Loopback}
+		for _, a := range i.Addresses {
+			n.addrs = append(n.addrs, netifAddr{a.Addr, a.Tentative, a.Duplicate})
 		}
-	}
-	addrs, err := routes(unix.RTM_GETADDR, unix.RTM_NEWADDR)
-	if err != nil {
-		return nil, err
-	}
-	for _, m := range addrs {
-		index, addr, ok := parseAddress(m)
-		if at, known := byIndex[index]; ok && known {
-			all[at].addrs = append(all[at].addrs, addr)
-		}
+		all = append(all, n)
 	}
 	return all, nil
-}
-
-// routes returns what rtnetlink answers to a request for all of a kind.
-func routes(request int, kind uint16) (found []syscall.NetlinkMessage, err error) {
-	answer, err := syscall.NetlinkRIB(request, unix.AF_UNSPEC)
-	if err != nil {
-		return nil, os.NewSyscallError("netlinkrib", err)
-	}
-	messages, err := syscall.ParseNetlinkMessage(answer)
-	if err != nil {
-		return nil, os.NewSyscallError("parsenetlinkmessage", err)
-	}
-	for _, m := range messages {
-		if m.Header.Type == kind {
-			found = append(found, m)
-		}
-	}
-	return found, nil
-}
-
-// parseLink reads a struct ifinfomsg with its attributes.
-func parseLink(m syscall.NetlinkMessage) (n netif, ok bool) {
-	if len(m.Data) < unix.SizeofIfInfomsg {
-		return n, false
-	}
-	attributes, err := syscall.ParseNetlinkRouteAttr(&m)
-	if err != nil {
-		return n, false
-	}
-	flags := binary.NativeEndian.Uint32(m.Data[8:])
-	n.index = int(binary.NativeEndian.Uint32(m.Data[4:]))
-	n.up, n.loopback = flags&unix.IFF_UP != 0, flags&unix.IFF_LOOPBACK != 0
-	for _, a := range attributes {
-		switch {
-		case a.Attr.Type == unix.IFLA_IFNAME:
-			n.name = strings.TrimRight(string(a.Value), "\x00")
-		case a.Attr.Type == unix.IFLA_OPERSTATE && len(a.Value) == 1:
-			const unknown, up = 0, 6 // RFC 2863, as in netif_oper_up
-			n.linked = n.up && (a.Value[0] == unknown || a.Value[0] == up)
-		}
-	}
-	return n, n.name != ""
-}
-
-// parseAddress reads a struct ifaddrmsg with its attributes.
-func parseAddress(m syscall.NetlinkMessage) (index int, addr netifAddr, ok bool) {
-	if len(m.Data) < unix.SizeofIfAddrmsg {
-		return 0, addr, false
-	}
-	attributes, err := syscall.ParseNetlinkRouteAttr(&m)
-	if err != nil {
-		return 0, addr, false
-	}
-	flags := uint32(m.Data[2])
-	index = int(binary.NativeEndian.Uint32(m.Data[4:]))
-	local := false
-	for _, a := range attributes {
-		switch {
-		case a.Attr.Type == unix.IFA_FLAGS && len(a.Value) == 4:
-			flags = binary.NativeEndian.Uint32(a.Value)
-		case a.Attr.Type == unix.IFA_LOCAL, a.Attr.Type == unix.IFA_ADDRESS && !local: // which may be the peer's
-			local = a.Attr.Type == unix.IFA_LOCAL
-			addr.Addr, ok = netip.AddrFromSlice(a.Value)
-		}
-	}
-	addr.setFlags(flags)
-	return index, addr, ok
-}
-
-// setFlags reads IFA_F_TENTATIVE and so on. One that is optimistic may be used at once
-// (ipv6_chk_addr_and_flags).
-func (a *netifAddr) setFlags(flags uint32) {
-	a.tentative = flags&unix.IFA_F_TENTATIVE != 0 && flags&unix.IFA_F_OPTIMISTIC == 0
-	a.duplicate = flags&unix.IFA_F_DADFAILED != 0
 }
 
 // netifsIn reads /proc/net/if_inet6: "address index prefix scope flags name", with all
@@ -135,8 +50,7 @@ func netifsIn(text string) (all []netif) {
 		if err != nil || !valid || err1 != nil || err2 != nil {
 			continue
 		}
-		addr := netifAddr{Addr: ip}
-		addr.setFlags(uint32(flags))
+		addr := netifAddr{ip, flags&unix.IFA_F_TENTATIVE != 0 && flags&unix.IFA_F_OPTIMISTIC == 0, flags&unix.IFA_F_DADFAILED != 0}
 		// Those that have addresses are up, as a rule.
 		n := netif{name: fields[5], index: int(index), up: true, linked: true, loopback: ip.IsLoopback(), addrs: []netifAddr{addr}}
 		if last := len(all) - 1; last >= 0 && all[last].index == n.index {
@@ -187,12 +101,12 @@ func checkTime(name string) time.Duration {
 
 // noSource explains EADDRNOTAVAIL of connect by IPv6: there is no address to dial from. It
 // returns nil if there is one.
-func (a attempt) noSource() *finding {
+func (a attempt) noSource(ctx context.Context) *finding {
 	to := a.remote.Addr()
 	if !a.dial || !to.Is6() || a.local.Addr().IsValid() && !a.local.Addr().IsUnspecified() {
 		return nil
 	}
-	all, err := netifs()
+	all, err := netifs(ctx)
 	if err != nil {
 		return nil
 	}
@@ -207,7 +121,7 @@ func (a attempt) noSource() *finding {
 			case has.usable():
 				return nil
 			case f == nil:
-				f = a.unusable(n, has)
+				f = a.unusable(all, n, has)
 				f.facts["S"] = "Address " + has.WithZone(n.name).String()
 			}
 		}

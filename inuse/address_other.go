@@ -3,6 +3,7 @@
 package inuse
 
 import (
+	"context"
 	"net"
 	"net/netip"
 	"time"
@@ -10,7 +11,7 @@ import (
 
 // netifs returns the interfaces of this host. Package net does not tell whether their
 // addresses can be used.
-func netifs() ([]netif, error) {
+func netifs(context.Context) ([]netif, error) {
 	interfaces, err := net.Interfaces()
 	if err != nil {
 		return nil, err

@@ -7,7 +7,7 @@ type Cause string
 // exceptions: CauseBound, whose socket Linux lists from 6.12 or so on, and procfs
 // never; and the file of a unix socket of which the kernel does not tell who has it.
 const (
-	CauseSelf         Cause = "self"          // this very process has the address (Explain only)
+	CauseSelf         Cause = "self"          // this very process has the address
 	CauseListener     Cause = "listener"      // a live socket
 	CauseOneAddress   Cause = "one-address"   // a live socket at one address of this host, where all are asked for
 	CauseDevice       Cause = "device"        // a live socket that is bound to a network interface

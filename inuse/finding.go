@@ -422,7 +422,7 @@ func (f *finding) choose() (rs []Remedy) {
 			return rs
 		}
 		add("bind-any")
-		if !has("down") && !f.attempt.local.Addr().IsMulticast() {
+		if !has("down") && !f.attempt.local.Addr().IsMulticast() && (f.cause == CauseNoLink || !needsZone(f.attempt.local.Addr())) {
 			add("nonlocal")
 		}
 	case CauseTentative:

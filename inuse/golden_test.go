@@ -3,6 +3,7 @@ package inuse
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"os"
 	"strings"
@@ -108,6 +109,7 @@ func TestGolden(t *testing.T) {
 				t.Fatal("no such situation")
 			}
 			f.now = goldenNow
+			f.facts = maps.Clone(f.facts) // others are added
 			e := f.error()
 			var kinds []string
 			for _, r := range e.Remedies {

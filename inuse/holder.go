@@ -122,7 +122,7 @@ func (h Holder) line(name string, pid int, u unit, age string) []string {
 		s += " on " + printable(h.Device)
 	}
 	parts := []string{s}
-	for _, part := range []string{h.owner(), u.text(), u.containerName(), age} {
+	for _, part := range []string{h.owner(), h.unitName(u), u.containerName(), age} {
 		if part != "" {
 			parts = append(parts, printable(part))
 		}
@@ -164,12 +164,20 @@ func (h Holder) owner() string {
 	return ""
 }
 
-// text returns the name of a unit, with its user's if it is not the system's.
-func (u unit) text() string {
+// unitName returns the name of a unit, with its user's if it is not the system's.
+func (h Holder) unitName(u unit) string {
 	if u.name == "" || u.container != "" || u.user < 0 {
 		return u.name
 	}
-	return u.name + " of " + cmp.Or(username(uint32(u.user)), fmt.Sprintf("user %d", u.user))
+	return u.name + " of " + h.userName(u.user)
+}
+
+// userName returns the name of a user, which may be h's.
+func (h Holder) userName(uid int) string {
+	if uid == h.UID && h.User != "" {
+		return h.User
+	}
+	return cmp.Or(username(uint32(uid)), fmt.Sprint(uid))
 }
 
 // connection reports whether h is a TCP connection.

@@ -47,20 +47,36 @@ func TestExplainListener(t *testing.T) {
 	}
 }
 
+// It is said how to share a port with another copy of the same program only: next to
+// somebody else's server it would take half of the clients.
 func TestExplainSharing(t *testing.T) {
 	testnet.NeedTables(t)
 	testnet.Namespace(t)
 	for _, network := range []string{"tcp4", "udp4"} {
 		kind := map[string]string{"tcp4": "listen", "udp4": "udp"}[network]
-		p := hold(t, os.Getuid(), kind, "127.0.0.1:9999", testnet.ReusePort)
-		e := explained(t, failed(t, reuse.Addr, network, "127.0.0.1:9999"))
-		wantCause(t, e, inuse.CauseListener, 1)
-		wantRemedies(t, e, "stop-process", "share-one")
-		if h := e.Holders[0]; h.Options != (inuse.Options{Known: true, ReusePort: true}) {
-			t.Errorf("options %+v", h.Options)
+		for _, test := range []struct {
+			options testnet.Options
+			want    string
+		}{
+			{testnet.ReusePort, "; or share it: set SO_REUSEPORT in yours too"},
+			{testnet.NoOption, "; or share it: set SO_REUSEPORT in both"},
+		} {
+			p := hold(t, os.Getuid(), kind, "127.0.0.1:9999", test.options)
+			e := explained(t, failed(t, reuse.Addr, network, "127.0.0.1:9999"))
+			wantCause(t, e, inuse.CauseListener, 1)
+			wantRemedies(t, e, "stop-process")
+			if h := e.Holders[0]; h.Options != (inuse.Options{Known: true, ReusePort: test.options == testnet.ReusePort}) {
+				t.Errorf("options %+v", h.Options)
+			}
+			copied := testnet.Start(t, os.Getuid(), "explainer", "1", network, "127.0.0.1:9999")
+			if line := copied.Line(t); !strings.Contains(line, test.want) {
+				t.Errorf("%q does not say %q", line, test.want)
+			}
+			if test.options == testnet.ReusePort {
+				listens(t, reuse.Port, network, "127.0.0.1:9999")
+			}
+			p.Stop(t)
 		}
-		listens(t, reuse.Port, network, "127.0.0.1:9999")
-		p.Stop(t)
 	}
 }
 

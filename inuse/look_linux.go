@@ -27,7 +27,11 @@ func (a attempt) find(ctx context.Context) *finding {
 		if a.refusal != refusedInUse && a.call != "connect" {
 			return a.findRefusal(ctx, me)
 		}
-		return a.exhausted(ctx, a.most)
+		f := a.exhausted(ctx, a.most)
+		if f != nil {
+			f.asker = me
+		}
+		return f
 	}
 	f := a.findPort(ctx, me)
 	if a.refusal == refusedInUse || a.call == "connect" {

@@ -26,8 +26,13 @@ func TestMain(m *testing.M) {
 	testnet.Main(m, map[string]func([]string) error{
 		"blindExplainer": blindExplainer,
 		"explainer":      explainer,
+		"texter":         texter,
+		"unixHolder":     unixHolder,
 		"heir":           heir,
 		"holder":         holder,
+		"plainStarter":   plainStarter,
+		"service":        service,
+		"trier":          trier,
 	})
 }
 
@@ -220,9 +225,11 @@ func heir([]string) error {
 // explainer is a process that is refused an address and explains why.
 func explainer(args []string) error {
 	mode, _ := strconv.Atoi(args[0])
-	ln, err := reuse.Mode(mode).Listen(args[1], args[2])
-	if err == nil {
-		ln.Close()
+	var err error
+	if strings.HasPrefix(args[1], "udp") {
+		_, err = reuse.Mode(mode).ListenPacket(args[1], args[2])
+	} else {
+		_, err = reuse.Mode(mode).Listen(args[1], args[2])
 	}
 	e, ok := errors.AsType[*inuse.Error](inuse.ExplainContext(context.Background(), err))
 	if !ok {

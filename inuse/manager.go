@@ -43,8 +43,3 @@ func (u unit) managed(me asker) (kinds []string, known facts) {
 	}
 	return managers[u.kind], facts{"unit": u.name, "domain": domain}
 }
-
-// sameManager reports whether what stops u stops v.
-func (u unit) sameManager(v unit) bool {
-	return u == v && u.name != "" && managers[u.kind] != nil
-}

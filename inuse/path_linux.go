@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -23,21 +24,32 @@ func (a attempt) pathHolders(ctx context.Context, path string) (found pathHolder
 	defer kernel.close()
 	sockets, err := kernel.unixSockets(ctx)
 	if err != nil {
-		return pathHolders{err: err}
+		return pathHolders{err: err, sight: sight{late: ctx.Err() != nil}}
 	}
-	found.holders, found.sight = a.ownersOf(ctx, boundTo(path, sockets))
-	if len(found.holders) > 0 || !sockfile.IsFile(path) {
+	var file fileID
+	if sockfile.IsFile(path) {
+		file = fileOf(path)
+	}
+	found.holders, found.sight = a.ownersOf(ctx, boundTo(file, sockets, path, abstractName(a.path)))
+	switch {
+	case len(found.holders) > 0, !sockfile.IsFile(path):
+		return found
+	case slices.ContainsFunc(sockets, func(s sockdiag.UnixSocket) bool { return s.FileInode == 0 && s.Name != "" && s.Name[0] != '@' }):
+		// Those of this namespace may have been bound by another name.
+		found.unseen = append(found.unseen, "which files sockets have, as the kernel does not tell")
 		return found
 	}
 	others, all := otherNetworks(ctx)
 	for _, pid := range others {
-		sockets, err := unixSocketsOf(ctx, pid)
-		if err != nil {
+		if sockets, err := unixSocketsOf(ctx, pid); err == nil {
+			found.holders, found.sight = a.ownersOf(ctx, boundTo(file, sockets))
+		} else if sockets, err := sockdiag.ReadProcUnixOf(pid); err == nil {
+			found.holders, found.sight = a.namesakes(ctx, path, sockets)
+			all = all && found.sight == sight{}
+		} else {
 			all = false
-			continue
 		}
-		if bound := boundTo(path, sockets); len(bound) > 0 {
-			found.holders, found.sight = a.ownersOf(ctx, bound)
+		if len(found.holders) > 0 {
 			found.elsewhere = true
 			return found
 		}
@@ -75,38 +87,80 @@ func (a attempt) ownersOf(ctx context.Context, sockets []sockdiag.UnixSocket) (h
 	return holders, seen
 }
 
-// boundTo returns those of sockets that have path.
-func boundTo(path string, sockets []sockdiag.UnixSocket) []sockdiag.UnixSocket {
-	var stat unix.Stat_t
-	if unix.Lstat(path, &stat) != nil {
-		stat.Ino = 0
+// namesakes returns the holders of those of sockets that have the file at a path, if they have
+// processes that can be seen. Procfs tells names only, each as its process sees it.
+func (a attempt) namesakes(ctx context.Context, path string, sockets []sockdiag.UnixSocket) (holders []Holder, seen sight) {
+	sockets = slices.DeleteFunc(sockets, func(s sockdiag.UnixSocket) bool {
+		accepted := s.State == sockdiag.Established && s.Type != unix.SOCK_DGRAM
+		return accepted || !filepath.IsAbs(s.Name) || filepath.Base(s.Name) != filepath.Base(path)
+	})
+	info, err := os.Lstat(path)
+	if err != nil {
+		return nil, seen
 	}
-	// A file may be bound by another name than path: from another directory. So
-	// it goes by the file, where the kernel tells it. On a file system that is
-	// several devices stat tells another one than sock_diag.
-	for _, matches := range []func(sockdiag.UnixSocket) bool{
-		func(s sockdiag.UnixSocket) bool {
-			return s.FileInode != 0 && s.FileInode == uint32(stat.Ino) && s.FileDevice == uint64(stat.Dev)
-		},
-		func(s sockdiag.UnixSocket) bool {
-			return s.FileInode != 0 && s.FileInode == uint32(stat.Ino) && filepath.Base(s.Name) == filepath.Base(path)
-		},
-		func(s sockdiag.UnixSocket) bool { return s.FileInode == 0 && s.Name == abstractName(path) },
-	} {
-		var found []sockdiag.UnixSocket
-		for _, s := range sockets {
-			// A socket that was accepted has its listener's name. A
-			// datagram socket is called established from the first peer on.
-			accepted := s.State == sockdiag.Established && s.Type != unix.SOCK_DGRAM
-			if matches(s) && !accepted {
-				found = append(found, s)
+	all, seen := a.ownersOf(ctx, sockets)
+	for i, h := range all {
+		for _, p := range h.Processes {
+			own, err := os.Lstat(filepath.Join(string(proc), strconv.Itoa(p.PID), "root", sockets[i].Name))
+			if err == nil && os.SameFile(info, own) {
+				holders = append(holders, h)
+				break
 			}
 		}
-		if found != nil {
-			return found
+	}
+	return holders, seen
+}
+
+// A fileID is a file as sock_diag tells of it: by the low half of its inode, and by its file
+// system. That is not always the device of stat(2), as on btrfs.
+type fileID struct {
+	inode  uint32
+	device uint64
+}
+
+// fileOf returns the file at a path, zero if there is none.
+func fileOf(path string) (id fileID) {
+	var stat unix.Stat_t
+	if unix.Lstat(path, &stat) != nil {
+		return id
+	}
+	id = fileID{uint32(stat.Ino), uint64(stat.Dev)}
+	var mount unix.Statx_t
+	err := unix.Statx(unix.AT_FDCWD, path, unix.AT_SYMLINK_NOFOLLOW|unix.AT_STATX_DONT_SYNC, unix.STATX_MNT_ID, &mount)
+	if err != nil || mount.Mask&unix.STATX_MNT_ID == 0 {
+		return id
+	}
+	text, err := os.ReadFile(filepath.Join(string(proc), "thread-self/mountinfo"))
+	if err != nil {
+		return id
+	}
+	for line := range strings.Lines(string(text)) { // "id parent major:minor …"
+		var number, parent uint64
+		var major, minor uint32
+		if n, _ := fmt.Sscanf(line, "%d %d %d:%d", &number, &parent, &major, &minor); n == 4 && number == mount.Mnt_id {
+			id.device = unix.Mkdev(major, minor)
 		}
 	}
-	return nil
+	return id
+}
+
+// boundTo returns those of sockets that have a file or, of those of which the kernel does
+// not tell the file, one of the names: a file may be bound by other names, from another
+// directory.
+func boundTo(file fileID, sockets []sockdiag.UnixSocket, names ...string) (found []sockdiag.UnixSocket) {
+	for _, s := range sockets {
+		// A socket that was accepted has its listener's name. A datagram socket is
+		// called established from the first peer on.
+		accepted := s.State == sockdiag.Established && s.Type != unix.SOCK_DGRAM
+		has := s.FileInode != 0 && file == fileID{s.FileInode, s.FileDevice}
+		if s.FileInode == 0 {
+			has = s.Name != "" && slices.Contains(names, s.Name)
+		}
+		if has && !accepted {
+			found = append(found, s)
+		}
+	}
+	return found
 }
 
 // abstractName returns a unix address as sockdiag writes it.

@@ -51,11 +51,13 @@ func (a attempt) findPath(ctx context.Context, me asker) *finding {
 		return f.findFile(ctx, path, info)
 	case err == nil:
 		return nil // it was made since
-	case errors.Is(err, fs.ErrNotExist) && a.refusal == refusedInUse:
+	}
+	why := f.findDirectory(path)
+	if why == nil && a.refusal == refusedInUse {
 		f.cause = CauseFree
 		return f
 	}
-	return f.findDirectory(path)
+	return why
 }
 
 // findDirectory explains that no file can be made at path.
@@ -112,7 +114,7 @@ func (f *finding) denied(dir string, info fs.FileInfo) {
 	user, mode := ownerOf(info), modeOf(info.Mode())
 	f.cause = CauseDirectoryDenied
 	f.facts["dir"], f.facts["owner"], f.facts["mode"] = dir, user, user+", "+mode[1:]
-	f.file = fmt.Sprintf("%s  %s, user %s", mode, dir, user)
+	f.file = fmt.Sprintf("%s %s, user %s", mode, dir, user)
 }
 
 // findFile explains that there is a file at path.
@@ -189,7 +191,7 @@ func (f *finding) held(found pathHolders, state sockfile.State) *finding {
 		f.cause = CauseFree
 	case len(found.holders) == 0:
 		f.cause = CauseStalePerhaps
-	case slices.ContainsFunc(processes, func(p Process) bool { return f.asker.program != "" && p.PID == os.Getpid() }):
+	case slices.ContainsFunc(processes, func(p Process) bool { return !f.attempt.check && p.PID == os.Getpid() }):
 		f.cause = CauseSelf
 		f.facts["self"] = alreadyOurs
 	case found.elsewhere:

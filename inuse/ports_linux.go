@@ -15,7 +15,7 @@ import (
 // for a connection without a local one. The function most says of whom most sockets are, or
 // "".
 func (a attempt) exhausted(ctx context.Context, most func(context.Context, []sockdiag.Socket) string) *finding {
-	if f := a.noSource(); f != nil { // address_linux.go
+	if f := a.noSource(ctx); f != nil { // address_linux.go
 		return f
 	}
 	to := ""

@@ -1,6 +1,7 @@
 package inuse
 
 import (
+	"net/netip"
 	"strings"
 	"unicode"
 )
@@ -18,6 +19,15 @@ func printable(s string) string {
 }
 
 func isPrintable(r rune) bool { return r != unicode.ReplacementChar && unicode.IsPrint(r) }
+
+// printableZone returns an address with a zone that is printable: an interface can have
+// almost any name.
+func printableZone(a netip.AddrPort) netip.AddrPort {
+	if zone := a.Addr().Zone(); zone != "" {
+		a = netip.AddrPortFrom(a.Addr().WithZone(printable(zone)), a.Port())
+	}
+	return a
+}
 
 // quote returns s as one word of a POSIX shell. It is not ok if s has characters that
 // are not printable, since what is printed would be another word, or if a command would

@@ -54,7 +54,7 @@ var cures = map[string]cure{
 	"stop-listed-socket": {text: "stop the socket unit that systemd listens for",
 		command: "systemctl stop $(systemctl list-sockets --no-legend | awk '$1 ~ /:{port}$/ {print $2}')", needs: root},
 	"stop-user-socket": {text: "stop the socket unit that systemd listens for",
-		command: "systemctl --user stop $(systemctl --user list-sockets --no-legend | awk '$1 ~ /:{port}$/ {print $2}')"},
+		command: "systemctl --user stop $(systemctl --user list-sockets --no-legend | awk '/:{port} /{print $2}')"},
 	"stop-container": {text: "stop the container", command: "docker stop {container}"},
 	"stop-publisher": {text: "stop the container that publishes the port",
 		command: "for c in $(docker ps -q); do docker port $c | grep -q '{net}.*:{port}$' && docker stop $c; done"},

@@ -40,7 +40,7 @@ func (a attempt) notPermitted(_ context.Context, me asker) *finding {
 		f.hints = append(f.hints, where)
 		return f
 	}
-	if why := noFileRights(me); why != "" {
+	if why := a.noFileRights(); why != "" {
 		f.facts["nosuid"] = ""
 		f.why = "setcap has no effect " + why + "."
 		return f
@@ -102,9 +102,9 @@ func mapped(uidMap string, uid int) int {
 
 // noFileRights returns why a program gets no capabilities from its file, "" if it does: from
 // this process's file or, for somebody who asks for a server, from one in this directory.
-func noFileRights(me asker) string {
+func (a attempt) noFileRights() string {
 	file := "."
-	if me.program != "" {
+	if !a.check {
 		file = filepath.Join(string(proc), "self/exe")
 		status, _ := os.ReadFile(filepath.Join(string(proc), "thread-self/status"))
 		if why := noRights(string(status)); why != "" {

@@ -11,10 +11,16 @@ import (
 // than its process is because these start it again.
 func (f *finding) stop() []Remedy {
 	var culprits []culprit
-	add := func(t culprit) {
-		if !slices.ContainsFunc(culprits, func(u culprit) bool { return u.same(t) }) {
-			culprits = append(culprits, t)
+	stopped := map[string]bool{}
+	add := func(c culprit) {
+		rs := f.stopOne(c)
+		if len(rs) > 0 && rs[0].Command != "" {
+			if stopped[rs[0].Command] {
+				return // what stops another one stops this, too
+			}
+			stopped[rs[0].Command] = true
 		}
+		culprits = append(culprits, c)
 	}
 	for _, h := range f.holders {
 		for _, p := range h.Processes {
@@ -41,20 +47,6 @@ type culprit struct {
 	holder  Holder
 	process Process // zero if it is not seen
 	unit    unit
-}
-
-// same reports whether what stops one stops the other.
-func (t culprit) same(u culprit) bool {
-	if t.process.PID != 0 && t.process.PID == u.process.PID {
-		return true
-	}
-	if t.process.isProxy() || u.process.isProxy() || t.process.isSystemd() || u.process.isSystemd() {
-		return false
-	}
-	if t.unit.container != "" {
-		return t.unit.container == u.unit.container
-	}
-	return t.unit.sameManager(u.unit) || t.unit.service() != "" && t.unit.name == u.unit.name && t.unit.user == u.unit.user
 }
 
 // isSystemd reports whether p is systemd, which listens for socket units.
@@ -99,13 +91,13 @@ func (f *finding) stopOne(t culprit) []Remedy {
 			return one("stop-listed-socket", nil)
 		}
 		return one("stop-user-socket", nil)
-	case p.isProxy() || t.unit.container != "":
-		return one(t.containerKind(), facts{"container": t.unit.container})
+	case p.isProxy() || t.unit.container != "" && !f.asker.container:
+		return f.stopContainer(t, one)
 	case service != "" && strings.HasPrefix(service, "snap."):
 		name := strings.TrimPrefix(service, "snap.")
 		return one("stop-snap", facts{"unit": name})
 	case service != "" && t.unit.user >= 0 && t.unit.user != f.asker.uid:
-		return one("stop-others-service", facts{"unit": service, "user": username(uint32(t.unit.user))})
+		return one("stop-others-service", facts{"unit": service, "user": t.holder.userName(t.unit.user)})
 	case service != "" && t.unit.user >= 0:
 		return one("stop-user-service", facts{"unit": service})
 	case service != "":
@@ -128,6 +120,19 @@ func (f *finding) stopOne(t culprit) []Remedy {
 		return one("stop-client", nil)
 	}
 	return one("stop-process", nil)
+}
+
+// stopContainer returns what stops a container.
+func (f *finding) stopContainer(t culprit, one func(string, facts) []Remedy) []Remedy {
+	kind := t.containerKind()
+	if kind == "stop-publisher" && !f.asker.docker {
+		kind = "look-as-root" // which finds the container
+	}
+	rs := one(kind, facts{"container": t.unit.container})
+	if kind == "stop-container" {
+		rs[0].NeedsRoot = !f.asker.docker && !f.asker.root
+	}
+	return rs
 }
 
 // containerKind returns the remedy for a container.

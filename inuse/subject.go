@@ -46,7 +46,7 @@ func (a attempt) name() string {
 // ask returns how whyinuse is asked about a.
 func (a attempt) ask() string {
 	if a.path != "" {
-		if strings.ContainsAny(a.path[:1], "/.~@\x00") {
+		if strings.ContainsAny(a.path[:1], "/@\x00") || strings.HasPrefix(a.path, "./") || strings.HasPrefix(a.path, "../") {
 			return a.name()
 		}
 		return "./" + a.path

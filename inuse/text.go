@@ -7,7 +7,7 @@ import (
 
 // Error returns the error that was explained, then why, who has the address and what
 // helps, in one line.
-func (e *Error) Error() string { return e.Err.Error() + ": " + e.Explanation() }
+func (e *Error) Error() string { return printable(e.Err.Error()) + ": " + e.Explanation() }
 
 // Explanation returns what Error says beyond e.Err.
 func (e *Error) Explanation() string {
@@ -139,10 +139,14 @@ func (e *Error) clean() *Error {
 	}
 	for i := range e.Remedies {
 		r := &e.Remedies[i]
-		r.Text, r.Command = printable(r.Text), printable(r.Command)
+		r.Text = printable(r.Text)
+		if printable(r.Command) != r.Command { // with another name it would be another command
+			r.Command, r.NeedsRoot = "", false
+		}
 	}
 	for i := range e.Holders {
 		h := &e.Holders[i]
+		h.Local, h.Remote = printableZone(h.Local), printableZone(h.Remote)
 		for _, s := range []*string{&h.Name, &h.Path, &h.Device, &h.User, &h.Unit, &h.Container, &h.unit.name, &h.unit.container, &h.link, &h.kind} {
 			*s = printable(*s)
 		}
