@@ -262,7 +262,7 @@ func list(names []string) string {
 	switch {
 	case last == 0:
 		return names[0]
-	case last > most:
+	case last > most: // "and 1 other" would be no shorter
 		return fmt.Sprintf("%s and %d others", strings.Join(names[:most], ", "), len(names)-most)
 	}
 	return strings.Join(names[:last], ", ") + " and " + names[last]

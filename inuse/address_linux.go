@@ -122,6 +122,7 @@ func (a attempt) noSource(ctx context.Context) *finding {
 				return nil
 			case f == nil:
 				f = a.unusable(all, n, has)
+				delete(f.facts, "address") // which is one to listen on
 				f.facts["S"] = "Address " + has.WithZone(n.name).String()
 			}
 		}

@@ -40,6 +40,12 @@ type asker struct {
 	blind     bool   // /proc cannot be read
 }
 
+// What passes is the binds that nothing blocks: with SO_REUSEADDR, and with
+// SO_REUSEPORT as well.
+type passes struct {
+	addr, port bool
+}
+
 // Sight is what of the processes could not be looked at.
 type sight struct {
 	others  bool  // other users' processes, or those that have more rights

@@ -63,7 +63,7 @@ func socket(network, local, user string, processes ...Process) Holder {
 	}
 	h := Holder{Network: network, State: "LISTEN", Count: 1, UID: uid, User: user, Processes: processes, unit: unit{user: -1}}
 	if strings.HasPrefix(network, "udp") {
-		h.State = "CLOSE"
+		h.State = "UNCONN"
 	}
 	if strings.HasPrefix(network, "unix") {
 		h.Path = local

@@ -19,7 +19,7 @@ type Holder struct {
 	Path    string         // of a unix socket
 	Device  string         // the network interface to which it is bound, or ""
 	V6Only  bool           // IPV6_V6ONLY, as far as known
-	State   string         // "LISTEN", "TIME_WAIT" and so on; "BOUND"; of UDP "CLOSE" or "ESTABLISHED"
+	State   string         // "LISTEN", "TIME_WAIT" and so on; "BOUND"; of UDP "UNCONN" or "ESTABLISHED"
 	Count   int            // how many sockets, at least 1
 	UID     int            // the owner of the socket; -1 if it is not known, or has none any more
 	User    string         // its name in /etc/passwd, or ""

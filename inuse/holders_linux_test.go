@@ -369,7 +369,7 @@ func TestExplainOutgoingUDP(t *testing.T) {
 	p := hold(t, os.Getuid(), "udpclient", "127.0.0.1:0", testnet.NoOption)
 	e := explained(t, failed(t, reuse.Addr, "udp4", ":20000"))
 	wantCause(t, e, inuse.CauseOutgoing, 1)
-	wantRemedies(t, e, "stop-client", "reserve")
+	wantRemedies(t, e, "stop-process", "reserve")
 	p.Stop(t)
 	testnet.Sysctl(t, "ip_local_reserved_ports", "20000")
 	if conn, err := net.Dial("udp", "127.0.0.1:9"); err == nil {

@@ -97,7 +97,7 @@ func TestListening(t *testing.T) {
 	}
 
 	uid := os.Getuid()
-	want := fmt.Sprintf("tcp4 127.0.0.1:9999 LISTEN %d %d stop-process\nudp6 [::1]:53 CLOSE %d %d stop-process\n", uid, server.Process.Pid, uid, receiver.Process.Pid)
+	want := fmt.Sprintf("tcp4 127.0.0.1:9999 LISTEN %d %d stop-process\nudp6 [::1]:53 UNCONN %d %d stop-process\n", uid, server.Process.Pid, uid, receiver.Process.Pid)
 	before := testnet.Descriptors(t)
 	if got := listens(t); got != want {
 		t.Errorf("%swant\n%s", got, want)

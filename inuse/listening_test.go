@@ -41,7 +41,7 @@ func listSituation() []Holder {
 	proxy := running(24945, "docker-proxy", "/system.slice/docker.service", 2*day)
 	proxy.unit = unitOf(container)
 	vxlan := listed("udp4", "0.0.0.0:4789", "root")
-	vxlan.link, vxlan.kind, vxlan.State = "vx0", "vxlan", "CLOSE"
+	vxlan.link, vxlan.kind, vxlan.State = "vx0", "vxlan", "UNCONN"
 	nginx := workersOf(812, 5, "nginx", "/system.slice/nginx.service")
 	return []Holder{
 		vxlan,

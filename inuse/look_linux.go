@@ -174,7 +174,7 @@ func (l *look) try(ctx context.Context) error {
 	case unix.EADDRINUSE:
 		l.trial.withPort = l.target.bind(true)
 		return nil
-	case unix.EACCES, unix.EADDRNOTAVAIL, unix.EINVAL:
+	case unix.EACCES, unix.EPERM, unix.EADDRNOTAVAIL, unix.EINVAL, unix.ENODEV:
 		if l.attempt.refusal != refusedInUse { // whoever has it is asked for all the same
 			l.trial = nil
 			return nil

@@ -24,15 +24,22 @@ import (
 // TestMain also runs the processes that tests start.
 func TestMain(m *testing.M) {
 	testnet.Main(m, map[string]func([]string) error{
+		"binder":         binder,
 		"blindExplainer": blindExplainer,
 		"explainer":      explainer,
 		"texter":         texter,
 		"unixHolder":     unixHolder,
 		"heir":           heir,
+		"hostile":        hostile,
+		"hostileHeard":   hostileHeard,
+		"hostileHolder":  hostileHolder,
 		"holder":         holder,
 		"plainStarter":   plainStarter,
 		"service":        service,
 		"trier":          trier,
+		"asker":          asker,
+		"odd":            testnet.Odd,
+		"seer":           seer,
 	})
 }
 

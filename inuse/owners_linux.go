@@ -199,11 +199,26 @@ func (o *owners) process(ctx context.Context, g *group, pid int) Process {
 		p.tracerName = cmp.Or(o.look(ctx, p.Tracer, 0).program, "a debugger")
 	}
 	if p.Parent > 1 {
-		if parent := o.look(ctx, p.Parent, 0); parent.UID == d.UID && argv.IsScript(parent.args) {
+		if parent := o.look(ctx, p.Parent, 0); parent.UID == d.UID && argv.IsScript(parent.args) && !o.runsThis(p.Parent) {
 			p.parentName = parent.name
 		}
 	}
 	return p
+}
+
+// runsThis reports whether a process is an ancestor of this one: a script that has
+// started the server and asks who it is.
+func (o *owners) runsThis(pid int) bool {
+	const generations = 20
+	ancestor := os.Getppid()
+	for range generations {
+		if ancestor == pid || ancestor <= 1 {
+			return ancestor == pid
+		}
+		p, _ := proc.Process(ancestor)
+		ancestor = p.Parent
+	}
+	return false
 }
 
 // stateOf returns what a process does, by the letter of the kernel.
@@ -281,6 +296,9 @@ func (g *group) holder() Holder {
 	}
 	if g.Protocol == unix.IPPROTO_UDP {
 		h.Network = "udp4"
+		if g.State == sockdiag.Close {
+			h.State = "UNCONN" // as ss(8) calls it
+		}
 	}
 	if g.Family == unix.AF_INET6 {
 		h.Network = h.Network[:3] + "6"

@@ -416,6 +416,54 @@ func TestOtherNetwork(t *testing.T) {
 	passes(t, "unix", path)
 }
 
+// newCgroup makes a cgroup, in the hierarchy that systemd uses.
+func newCgroup(t testing.TB, name string) string {
+	t.Helper()
+	for _, mount := range []string{"/sys/fs/cgroup/systemd", "/sys/fs/cgroup/unified", "/sys/fs/cgroup"} {
+		var stat unix.Statfs_t
+		if unix.Statfs(mount, &stat) != nil || stat.Type != unix.CGROUP2_SUPER_MAGIC && stat.Type != unix.CGROUP_SUPER_MAGIC {
+			continue
+		}
+		dir := filepath.Join(mount, name)
+		if err := os.Mkdir(dir, 0o755); err != nil {
+			t.Skipf("needs a cgroup: %v", err)
+		}
+		t.Cleanup(func() { os.Remove(dir) })
+		return dir
+	}
+	t.Skip("needs cgroups")
+	return ""
+}
+
+// TestSocketOfContainer: the directory of a socket is shared with a container, which has its
+// own network.
+func TestSocketOfContainer(t *testing.T) {
+	t.Parallel()
+	ownPlaces(t)
+	id := fmt.Sprintf("4f2a9c1b%04x", os.Getpid()%0x10000)
+	cgroup := newCgroup(t, "docker-"+id+strings.Repeat("5a", 26)+".scope")
+	if err := os.Mkdir("/srv/app", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	p := holdUnix(t, 0, "unix", "/srv/app/app.sock")
+	if err := os.WriteFile(cgroup+"/cgroup.procs", fmt.Append(nil, p.Process.Pid), 0); err != nil {
+		t.Skipf("needs a cgroup: %v", err)
+	}
+	testnet.Namespace(t)
+	err := refused(t, "unix", "/srv/app/app.sock")
+	e := explained(t, err)
+	wantCause(t, e, inuse.CauseOtherNetns, 1)
+	text := goldenText(t, "43", "4f2a9c1b2d3e", id, "python3 app.py", e.Holders[0].Name, "2642", fmt.Sprint(p.Process.Pid), ",\n    user", ", user")
+	if got := strings.ReplaceAll(aged(e.Text()), ",\n    user", ", user"); got != text {
+		t.Errorf("prints\n%swant\n%s", got, text)
+	}
+	p.Stop(t) // as docker stop does
+	if err := os.Remove("/srv/app/app.sock"); err != nil {
+		t.Fatal(err)
+	}
+	passes(t, "unix", "/srv/app/app.sock")
+}
+
 // TestOtherNetworkLeavesNothing: not parallel to others, which have descriptors and threads.
 func TestOtherNetworkLeavesNothing(t *testing.T) {
 	ownPlaces(t)

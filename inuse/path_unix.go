@@ -98,7 +98,7 @@ func (f *finding) findDirectory(path string) *finding {
 	case last != dir:
 		f.cause = CauseNoDirectory
 		f.may = mayNot == nil
-	case errors.Is(f.attempt.err, unix.EPERM), errors.Is(f.attempt.err, unix.EOPNOTSUPP): // of mknod
+	case errors.Is(f.attempt.err, unix.EOPNOTSUPP), errors.Is(f.attempt.err, unix.EPERM) && socketless(last): // socketless_linux.go, socketless_other.go
 		f.cause = CauseFileSystem
 		f.facts["fs"] = "has no sockets"
 	case f.attempt.refusal == refusedNotPermitted:

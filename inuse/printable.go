@@ -33,7 +33,7 @@ func printableZone(a netip.AddrPort) netip.AddrPort {
 // are not printable, since what is printed would be another word, or if a command would
 // take it for an option.
 func quote(s string) (_ string, ok bool) {
-	plain := true
+	plain := !strings.HasPrefix(s, "=") // which zsh takes for a program's file
 	if strings.HasPrefix(s, "-") {
 		return "", false
 	}

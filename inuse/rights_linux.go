@@ -55,7 +55,7 @@ func (a attempt) forbidden(me asker) *finding {
 	f.asker = me
 	policies := "AppArmor, Landlock, systemd (SocketBindDeny=) or a BPF program"
 	if a.path != "" {
-		policies = "AppArmor or Landlock"
+		policies = "AppArmor, Landlock, a sandbox or a file system without sockets"
 	}
 	if text, err := os.ReadFile("/sys/fs/selinux/enforce"); err == nil && strings.TrimSpace(string(text)) == "1" {
 		f.facts["selinux"] = ""

@@ -28,6 +28,8 @@ func texter(args []string) error {
 		switch before {
 		case "landlock":
 			err = landlock()
+		case "sandbox":
+			err = sandbox()
 		case "no-new-rights":
 			err = unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
 		}
@@ -68,6 +70,18 @@ func landlock() error {
 		return os.NewSyscallError("landlock_restrict_self", errno)
 	}
 	return nil
+}
+
+// sandbox lets this process bind nothing.
+func sandbox() error {
+	const ok, refuse = unix.SECCOMP_RET_ALLOW, unix.SECCOMP_RET_ERRNO | uint32(unix.EPERM)
+	_, err := testnet.Seccomp(0, []unix.SockFilter{
+		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: 0}, // the number of the call
+		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: unix.SYS_BIND, Jf: 1},
+		{Code: unix.BPF_RET | unix.BPF_K, K: refuse},
+		{Code: unix.BPF_RET | unix.BPF_K, K: ok},
+	})
+	return err
 }
 
 // A texting is a run of texter.
@@ -262,6 +276,13 @@ func TestForbidden(t *testing.T) {
 	wantText(t, nobodys.run(t, "tcp", ":8443", "landlock"), inuse.CauseForbidden, goldenText(t, "37b", "alice", "nobody"))
 	if got := nobodys.run(t, "tcp", ":8443"); got != "passes\n" {
 		t.Errorf("without Landlock: %s", got)
+	}
+	// EPERM, as of a sandbox, is the same.
+	testnet.NeedArguments(t)
+	wantText(t, nobodys.run(t, "udp", ":8443", "sandbox"), inuse.CauseForbidden, goldenText(t, "37b", "alice", "nobody", "port", "UDP port"))
+	got := nobodys.run(t, "unix", "/tmp/app.sock", "sandbox")
+	if !strings.HasPrefix(got, "forbidden\n") || !strings.Contains(got, "see which rule it was") {
+		t.Errorf("prints\n%s", got)
 	}
 	// Where SELinux enforces its policy, that is what it is, as a rule.
 	mountNamespace(t)

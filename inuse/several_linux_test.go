@@ -29,7 +29,7 @@ func (p piece) String() string { return fmt.Sprintf("%s %v %v uid %d", p.kind, p
 
 // state returns what the kernel calls p's state.
 func (p piece) state() string {
-	return map[string]string{"listen": "LISTEN", "bind": "BOUND", "udp": "CLOSE", "established": "ESTABLISHED", "time-wait": "TIME_WAIT"}[p.kind]
+	return map[string]string{"listen": "LISTEN", "bind": "BOUND", "udp": "UNCONN", "established": "ESTABLISHED", "time-wait": "TIME_WAIT"}[p.kind]
 }
 
 // is reports whether h may be p. A connection's address is a specific one.

@@ -69,7 +69,7 @@ var situations = map[string]finding{
 	"7b": {attempt: asked("tcp", ":8080"), cause: CauseInherited, asker: asRoot,
 		holders: []Holder{socket("tcp4", "0.0.0.0:8080", "www-data", workers(process(812, "gunicorn app:web", 2*day), 249)...).groupOf(812)}},
 	"8": {attempt: asked("udp", ":4789"), cause: CauseKernel, asker: asRoot,
-		holders: []Holder{{Network: "udp4", Local: at("0.0.0.0:4789"), State: "CLOSE", Count: 1, link: "vx0", kind: "vxlan"}}},
+		holders: []Holder{{Network: "udp4", Local: at("0.0.0.0:4789"), State: "UNCONN", Count: 1, link: "vx0", kind: "vxlan"}}},
 	"8b": {attempt: asked("tcp", ":2049"), cause: CauseNoProcess, asker: asRoot, holders: one("tcp4", "0.0.0.0:2049", "root")},
 	"9": {attempt: asked("unix", "/run/nginx.sock"), cause: CauseStale, asker: asRoot,
 		file: "srwxr-xr-x, user root, created 2 days ago"},

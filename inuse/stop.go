@@ -116,7 +116,7 @@ func (f *finding) stopOne(t culprit) []Remedy {
 		return one("kill-traced", facts{"tracer": fmt.Sprintf("%s (pid %d)", p.tracerName, p.Tracer)})
 	case p.parentName != "":
 		return f.remedies(with(facts{"parent": p.parentName, "ppid": fmt.Sprint(p.Parent)}), t.holder.UID, "stop-process", "stop-with-parent")
-	case f.cause == CauseOutgoing && t.holder.State != "SYN_SENT":
+	case f.cause == CauseOutgoing && t.holder.connection() && t.holder.State != "SYN_SENT":
 		return one("stop-client", nil)
 	}
 	return one("stop-process", nil)

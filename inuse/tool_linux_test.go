@@ -25,8 +25,8 @@ func needTool(t testing.TB, tool tool) {
 	}
 }
 
-// script returns a tool that is a shell script.
-func script(t testing.TB, text string) tool {
+// toolScript returns a tool that is a shell script.
+func toolScript(t testing.TB, text string) tool {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "tool")
 	if err := os.WriteFile(path, []byte("#!/bin/sh\n"+text), 0o700); err != nil {
@@ -404,7 +404,7 @@ func TestTool(t *testing.T) {
 			if test.bounded {
 				ctx = short(t)
 			}
-			out, err := script(t, test.script).run(ctx)
+			out, err := toolScript(t, test.script).run(ctx)
 			switch {
 			case test.err == nil && (err != nil || string(out) != test.out):
 				t.Errorf("%q, %v", out, err)

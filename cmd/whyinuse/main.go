@@ -56,7 +56,7 @@
 //	path        of a Unix socket; else ""
 //	device      the network interface to which it is bound, or ""
 //	v6_only     true if it takes no IPv4
-//	state       "LISTEN", "TIME_WAIT" and so on; "BOUND"; of UDP "CLOSE" or "ESTABLISHED"
+//	state       "LISTEN", "TIME_WAIT" and so on; "BOUND"; of UDP "UNCONN" or "ESTABLISHED"
 //	count       how many sockets are alike
 //	uid         of the socket's owner; -1 if it has none, or that is not known
 //	user        the owner's name, or ""

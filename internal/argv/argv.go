@@ -25,6 +25,9 @@ func Name(args []string, comm string) (name, program string) {
 	args, isTitle := untitled(args, comm)
 	program = base(strings.TrimPrefix(args[0], "-")) // of a login shell
 	args = args[1:]
+	if program == "init" && comm == "systemd" { // by its link /sbin/init
+		return comm, comm
+	}
 	if isTitle && len(args) == 0 {
 		return cut(program), program
 	}

@@ -57,6 +57,9 @@ func TestName(t *testing.T) {
 		{"avahi-daemon: running [host.local]", "avahi-daemon", "avahi-daemon", "avahi-daemon"},
 		{"/opt/My App/server", "server", "server", "server"},
 		{"/opt/my server", "my server", "my server", "my server"},
+		{"/sbin/init|splash", "systemd", "systemd", "systemd"},
+		{"/usr/lib/systemd/systemd|--user", "systemd", "systemd", "systemd"},
+		{"/sbin/init|splash", "init", "init splash", "init"},
 		// Other programs.
 		{"sleep|1000", "sleep", "sleep 1000", "sleep"},
 		{"/usr/sbin/rinetd", "rinetd", "rinetd", "rinetd"},

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"testing"
 	"time"
 
@@ -143,14 +144,10 @@ func TestProcess(t *testing.T) {
 	}
 	// Ended, and not asked for.
 	p.Process.Kill()
-	for state := byte(0); state != 'Z'; {
-		now, _ := proc.Process(p.Process.Pid)
-		state = now.State
+	for slices.Contains(proc.Groups()[unix.Getpgrp()], p.Process.Pid) { // until its last thread has ended
 	}
-	for _, pid := range proc.Groups()[unix.Getpgrp()] {
-		if pid == p.Process.Pid {
-			t.Error("a process that has ended is in its process group")
-		}
+	if now, ok := proc.Process(p.Process.Pid); !ok || now.State != 'Z' {
+		t.Errorf("ended, and not asked for: %+v, %v", now, ok)
 	}
 	p.Wait()
 	if got, ok := proc.Process(p.Process.Pid); ok {

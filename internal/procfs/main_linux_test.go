@@ -19,7 +19,7 @@ import (
 const proc = FS("/proc")
 
 func TestMain(m *testing.M) {
-	testnet.Main(m, map[string]func([]string) error{"hanger": hanger, "holder": holder, "odd": odd, "waiter": waiter, "seeker": seeker})
+	testnet.Main(m, map[string]func([]string) error{"hanger": hanger, "holder": holder, "odd": testnet.Odd, "waiter": waiter, "seeker": seeker})
 }
 
 // holder opens a listener as descriptor args[0], with the name args[1] for

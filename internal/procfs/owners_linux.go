@@ -54,7 +54,7 @@ func (fs FS) FindOwners(ctx context.Context, g *Guard, inodes map[uint32]bool, f
 	if len(inodes) == 0 {
 		return owners
 	}
-	pids, err := fs.processes()
+	pids, err := fs.Processes()
 	if err != nil {
 		owners.Err = err
 		return owners
@@ -70,7 +70,10 @@ func (fs FS) FindOwners(ctx context.Context, g *Guard, inodes map[uint32]bool, f
 		more, err := owners.look(ctx, fs, Descriptor{PID: pid}, inodes, false)
 		switch {
 		case errors.Is(err, os.ErrPermission):
-			owners.Forbidden++
+			// The kernel says so of one that has just ended, too.
+			if _, err := os.Stat(fs.process(pid, "")); err == nil {
+				owners.Forbidden++
+			}
 		case more:
 			long = append(long, pid)
 		}
@@ -189,8 +192,8 @@ func socketInode(link string) (inode uint32, ok bool) {
 	return uint32(n), err == nil
 }
 
-// processes returns the ids of all processes that procfs lists.
-func (fs FS) processes() ([]int, error) {
+// Processes returns the ids of all processes that procfs lists.
+func (fs FS) Processes() ([]int, error) {
 	dir, err := os.Open(string(fs))
 	if err != nil {
 		return nil, err

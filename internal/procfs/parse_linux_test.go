@@ -41,13 +41,21 @@ func TestParseStatus(t *testing.T) {
 		{"", -1, 0, false},
 		{"Name:\tUid: 7\nUid:\t1000\t0\t0\t0\nTracerPid:\t12\nSeccomp:\t0\n", 1000, 12, false},
 		{"Uid:\n\nTracerPid:\tx\nSeccomp:\t2\nSeccomp_filters:\t0\n", -1, 0, true},
-		{"Uid:\t4294967294\t\nSeccomp:\t1\n", 4294967294, 0, true},
+		{"Uid:\t2147483646\t\nSeccomp:\t1\n", 2147483646, 0, true},
 	} {
-		if uid, tracer := parseStatus(test.status); uid != test.uid || tracer != test.tracer {
+		if uid, tracer, _ := parseStatus(test.status); uid != test.uid || tracer != test.tracer {
 			t.Errorf("%q: user %d, tracer %d", test.status, uid, tracer)
 		}
 		if got := parseSandboxed(test.status); got != test.sandboxed {
 			t.Errorf("%q: sandboxed %v", test.status, got)
+		}
+	}
+}
+
+func TestParseStatusProcess(t *testing.T) {
+	for status, want := range map[string]int{"": 0, "Name:\tTgid: 3\nTgid:\t12\nPid:\t13\n": 12, "Tgid:\tx\n": 0} {
+		if _, _, got := parseStatus(status); got != want {
+			t.Errorf("%q: process %d", status, got)
 		}
 	}
 }

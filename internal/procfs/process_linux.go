@@ -35,7 +35,13 @@ func (fs FS) Process(pid int) (p Process, ok bool) {
 		return p, false
 	}
 	status, _ := os.ReadFile(fs.process(pid, "status"))
-	p.UID, p.Tracer = parseStatus(string(status))
+	p.UID, p.Tracer, _ = parseStatus(string(status))
+	if p.Tracer != 0 { // a thread
+		status, _ := os.ReadFile(fs.process(p.Tracer, "status"))
+		if _, _, process := parseStatus(string(status)); process != 0 {
+			p.Tracer = process
+		}
+	}
 	return p, true
 }
 
@@ -88,8 +94,8 @@ func terminalName(device uint32) string {
 	return ""
 }
 
-// parseStatus reads the lines Uid: and TracerPid:.
-func parseStatus(status string) (uid, tracer int) {
+// parseStatus reads the lines Uid:, TracerPid: and Tgid:, the process of a thread.
+func parseStatus(status string) (uid, tracer, process int) {
 	uid = -1
 	for line := range strings.Lines(status) {
 		name, value, _ := strings.Cut(line, ":")
@@ -104,9 +110,11 @@ func parseStatus(status string) (uid, tracer int) {
 			}
 		case "TracerPid":
 			tracer, _ = strconv.Atoi(fields[0])
+		case "Tgid":
+			process, _ = strconv.Atoi(fields[0])
 		}
 	}
-	return uid, tracer
+	return uid, tracer, process
 }
 
 // Started returns when p started, to the second; the zero time if that is not known.
@@ -222,7 +230,7 @@ func parseCgroup(text string) (cgroup string) {
 // without those that have ended and that their parents have not asked for yet.
 func (fs FS) Groups() map[int][]int {
 	groups := map[int][]int{}
-	pids, _ := fs.processes()
+	pids, _ := fs.Processes()
 	for _, pid := range pids {
 		if p, ok := fs.stat(pid); ok && (p.State != 'Z' || len(fs.threads(pid)) > 0) {
 			groups[p.Group] = append(groups[p.Group], pid)
@@ -230,6 +238,3 @@ func (fs FS) Groups() map[int][]int {
 	}
 	return groups
 }
-
-// Processes returns the ids of all processes that are listed.
-func (fs FS) Processes() ([]int, error) { return fs.processes() }

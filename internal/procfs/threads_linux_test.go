@@ -2,106 +2,18 @@ package procfs
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"os"
-	"runtime"
 	"strconv"
 	"testing"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
-
-// odd has a listener that is not in the descriptor table of its first thread. It prints
-// the inode, and ends at the end of its input.
-func odd(args []string) error {
-	runtime.LockOSThread()
-	answer := make(chan error)
-	go func() {
-		runtime.LockOSThread()
-		inode, err := hide(args[0])
-		if err == nil {
-			fmt.Println(inode)
-		}
-		answer <- err
-		select {} // this thread has it
-	}()
-	if err := <-answer; err != nil {
-		return err
-	}
-	if args[0] == "ended" {
-		go wait2()
-		return endFirstThread()
-	}
-	return wait()
-}
-
-// wait2 is wait for a process whose first thread ends.
-func wait2() {
-	wait()
-	os.Exit(0)
-}
-
-// hide opens a listener for the calling thread.
-func hide(how string) (inode uint64, err error) {
-	if how == "table" {
-		if err := unix.Unshare(unix.CLONE_FILES); err != nil {
-			return 0, err
-		}
-	}
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return 0, err
-	}
-	if err := unix.Listen(fd, 1); err != nil {
-		return 0, err
-	}
-	var stat unix.Stat_t
-	if err := unix.Fstat(fd, &stat); err != nil {
-		return 0, err
-	}
-	if how == "ring" {
-		err := fix(fd)
-		if err == unix.ENOSYS || err == unix.EPERM {
-			fmt.Println("none")
-		}
-		return stat.Ino, err
-	}
-	return stat.Ino, nil
-}
-
-// fix makes a socket a fixed file of a new io_uring, and closes its descriptor.
-func fix(fd int) error {
-	var parameters [120]byte // struct io_uring_params
-	ring, _, errno := unix.Syscall(unix.SYS_IO_URING_SETUP, 4, uintptr(unsafe.Pointer(&parameters)), 0)
-	if errno != 0 {
-		return errno
-	}
-	const registerFiles = 2 // IORING_REGISTER_FILES
-	files := [2]int32{-1, int32(fd)}
-	if _, _, errno := unix.Syscall6(unix.SYS_IO_URING_REGISTER, ring, registerFiles, uintptr(unsafe.Pointer(&files)), 2, 0, 0); errno != 0 {
-		return errno
-	}
-	return unix.Close(fd)
-}
-
-// endFirstThread ends the first thread of this process, and not the process. The main
-// goroutine calls it, which has not left that thread.
-func endFirstThread() error {
-	if unix.Gettid() != os.Getpid() {
-		return errors.New("not the first thread")
-	}
-	unix.Syscall(unix.SYS_EXIT, 0, 0, 0)
-	return errors.New("exit returned")
-}
 
 // A socket that is not in the table of the first thread is found, until it is closed.
 func TestOdd(t *testing.T) {
 	for _, how := range []string{"plain", "table", "ended", "ring"} {
 		t.Run(how, func(t *testing.T) {
 			t.Parallel()
-			p, line := start(t, nil, "odd", how)
+			p, line := start(t, nil, "odd", how, "127.0.0.1:0")
 			if how == "ring" && line == "none" {
 				t.Skip("needs io_uring")
 			}
@@ -142,7 +54,7 @@ func TestOdd(t *testing.T) {
 				t.Errorf("options: %v", err)
 			}
 			guard := new(Guard)
-			if args := proc.Arguments(t.Context(), guard, d.PID, d.Thread); len(args) != 2 || args[1] != how {
+			if args := proc.Arguments(t.Context(), guard, d.PID, d.Thread); len(args) != 3 || args[1] != how {
 				t.Errorf("arguments %q", args)
 			}
 			if how == "ended" {
@@ -175,7 +87,7 @@ func TestOdd(t *testing.T) {
 
 // One thread stands for all that have the same table.
 func TestDifferentTables(t *testing.T) {
-	p, _ := start(t, nil, "odd", "table")
+	p, _ := start(t, nil, "odd", "table", "127.0.0.1:0")
 	pid := p.Process.Pid
 	threads := proc.threads(pid)
 	different, ok := differentTables(pid, threads)
@@ -185,7 +97,7 @@ func TestDifferentTables(t *testing.T) {
 	if len(threads) < 2 || len(different) != 1 {
 		t.Errorf("of threads %v: %v", threads, different)
 	}
-	p, _ = start(t, nil, "odd", "plain")
+	p, _ = start(t, nil, "odd", "plain", "127.0.0.1:0")
 	if different, ok := differentTables(p.Process.Pid, proc.threads(p.Process.Pid)); !ok || len(different) != 0 {
 		t.Errorf("of one table: %v, %v", different, ok)
 	}

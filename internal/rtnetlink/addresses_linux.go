@@ -66,15 +66,12 @@ func parseInterface(body []byte) (Interface, error) {
 	}
 	flags := binary.NativeEndian.Uint32(body[8:])
 	attrs := attributes(body[sizeLink:])
-	i := Interface{
+	return Interface{
 		Index: int(int32(binary.NativeEndian.Uint32(body[4:]))), Name: text(attrs[unix.IFLA_IFNAME]),
 		Up: flags&unix.IFF_UP != 0, Loopback: flags&unix.IFF_LOOPBACK != 0,
-	}
-	const unknown, up = 0, 6 // RFC 2863; both will do (netif_oper_up)
-	if state := attrs[unix.IFLA_OPERSTATE]; len(state) == 1 {
-		i.Linked = i.Up && (state[0] == unknown || state[0] == up)
-	}
-	return i, nil
+		// IFF_RUNNING would be up to a second late (linkwatch).
+		Linked: flags&(unix.IFF_UP|unix.IFF_LOWER_UP|unix.IFF_DORMANT) == unix.IFF_UP|unix.IFF_LOWER_UP,
+	}, nil
 }
 
 // parseAddress reads a struct ifaddrmsg and its attributes. The address is not valid if it

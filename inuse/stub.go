@@ -1,3 +1,0 @@
-package inuse
-
-type passes struct{ addr, port bool }
