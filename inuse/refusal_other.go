@@ -7,7 +7,3 @@ import "errors"
 var errInUse = errors.New("address in use")
 
 func refusalOf(error) refusal { return 0 }
-
-const maxPath = 107
-
-func writable(string) error { return nil }

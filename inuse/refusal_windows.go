@@ -25,8 +25,3 @@ func refusalOf(err error) refusal {
 	}
 	return 0
 }
-
-// maxPath is how long the path of a unix socket can be.
-const maxPath = len(windows.RawSockaddrUnix{}.Path) - 1
-
-func writable(string) error { return nil }

@@ -53,7 +53,6 @@ func TestLsof(t *testing.T) {
 	testnet.Parallel(t)
 	needTool(t, lsofUnix())
 	needTool(t, ps())
-	testnet.Namespace(t)
 	const uid = 2001
 	user := os.Getuid()
 	if user == 0 {
@@ -76,6 +75,8 @@ func TestLsof(t *testing.T) {
 		{"two", "listen 127.0.0.1:9999 false 0", "listen 127.0.0.2:9999 false 0", asked("tcp", ":9999"), CauseListener, "127.0.0.1:9999"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
+			testnet.Parallel(t)
+			testnet.Namespace(t)
 			lines := []string{test.line}
 			if test.other != "" {
 				lines = append(lines, test.other)
