@@ -498,10 +498,10 @@ func (f *finding) look() string {
 	switch {
 	case f.cause == CauseUnknown || f.asker.blind:
 		return "look-again"
+	case f.asker.container && (f.asker.root || f.asker.uid == 0):
+		return "look-outside"
 	case !f.asker.root:
 		return "look-as-root"
-	case f.asker.container:
-		return "look-outside"
 	}
 	return "look-again"
 }

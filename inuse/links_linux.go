@@ -14,6 +14,11 @@ func device(s sockdiag.Socket) string {
 	if addr := s.Local.Addr(); s.Interface == 0 || addr.Is6() && addr.IsLinkLocalUnicast() {
 		return ""
 	}
+	return interfaceName(s.Interface)
+}
+
+// interfaceName returns the name of an interface of this thread's network namespace, or "".
+func interfaceName(index uint32) string {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return ""
@@ -23,7 +28,7 @@ func device(s sockdiag.Socket) string {
 	if err != nil {
 		return ""
 	}
-	request.SetUint32(s.Interface)
+	request.SetUint32(index)
 	if err := unix.IoctlIfreq(fd, unix.SIOCGIFNAME, request); err != nil {
 		return ""
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io/fs"
 	"maps"
+	"net/netip"
 	"os"
 	"slices"
 	"strings"
@@ -305,6 +306,9 @@ func (g *group) holder() Holder {
 	}
 	if g.Remote.Port() != 0 {
 		h.Remote = g.Remote
+	}
+	if addr := g.Local.Addr(); addr.Is6() && addr.IsLinkLocalUnicast() && g.Interface != 0 {
+		h.Local = netip.AddrPortFrom(addr.WithZone(interfaceName(g.Interface)), g.Local.Port())
 	}
 	if !g.Leftover() {
 		h.UID, h.User = int(g.UID), username(g.UID)

@@ -107,6 +107,9 @@ func (f *finding) stopOne(t culprit) []Remedy {
 	case p.supervised != "":
 		rs := one("stop-supervised", facts{"supervisor": p.Supervisor})
 		rs[0].Command = p.supervised
+		if p.Supervisor == "pm2" { // each user has one of its own
+			rs[0].NeedsRoot = !f.asker.root && p.uid != f.asker.uid
+		}
 		return rs
 	case p.State == "stopped" && p.terminal != "":
 		return f.remedies(with(facts{"tty": p.terminal}), t.holder.UID, "resume-and-stop", "foreground")

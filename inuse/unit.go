@@ -31,8 +31,13 @@ var containers = []struct{ prefix, suffix, kind string }{
 // unitOf returns what manages a cgroup, by its path: the last part of it that tells.
 func unitOf(cgroup string) unit {
 	u := unit{user: -1}
+	above := ""
 	for part := range strings.SplitSeq(cgroup, "/") {
 		switch suffix := path.Ext(part); {
+		case above == "docker" && isContainerID(part):
+			u = unit{user: -1, container: part, kind: "docker"}
+		case strings.HasPrefix(above, "pod") && isContainerID(part):
+			u = unit{user: -1, container: part, kind: "cri"}
 		case strings.HasPrefix(part, "user@") && suffix == ".service":
 			u.name = ""
 			if uid, err := strconv.Atoi(strings.TrimSuffix(part[len("user@"):], suffix)); err == nil {
@@ -49,6 +54,7 @@ func unitOf(cgroup string) unit {
 				}
 			}
 		}
+		above = part
 	}
 	switch u.kind {
 	case "docker", "podman", "cri":
@@ -56,6 +62,13 @@ func unitOf(cgroup string) unit {
 		u.container = u.container[:min(short, len(u.container))]
 	}
 	return u
+}
+
+// isContainerID reports whether s is the id of a container, which is a cgroup of its own
+// where systemd does not manage them.
+func isContainerID(s string) bool {
+	const digits = 64
+	return len(s) == digits && strings.Trim(s, "0123456789abcdef") == ""
 }
 
 // unescapeUnit undoes what systemd does to a name: \x2d for a hyphen, for example.
