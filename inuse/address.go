@@ -228,18 +228,6 @@ func (a attempt) use() string {
 	return "listen on"
 }
 
-// otherAddress returns an address of this host of the IP version of the first of not that
-// is none of them: if there is one that others can reach, that one.
-func otherAddress(not ...netip.Addr) (netip.Addr, bool) {
-	ctx, cancel := context.WithTimeout(context.Background(), explainTime)
-	defer cancel()
-	all, err := netifs(ctx)
-	if err != nil || len(not) == 0 {
-		return netip.Addr{}, false
-	}
-	return instead(all, not[0], false, not...)
-}
-
 // instead returns an address of the IP version of like that is none of not.
 func instead(all []netif, like netip.Addr, loopback bool, not ...netip.Addr) (best netip.Addr, ok bool) {
 	for _, n := range all {

@@ -132,3 +132,15 @@ func (a attempt) noSource(ctx context.Context) *finding {
 	}
 	return f
 }
+
+// otherAddress returns an address of this host of the IP version of the first of not that
+// is none of them: if there is one that others can reach, that one.
+func otherAddress(not ...netip.Addr) (netip.Addr, bool) {
+	ctx, cancel := context.WithTimeout(context.Background(), explainTime)
+	defer cancel()
+	all, err := netifs(ctx)
+	if err != nil || len(not) == 0 {
+		return netip.Addr{}, false
+	}
+	return instead(all, not[0], false, not...)
+}

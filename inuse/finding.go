@@ -48,23 +48,10 @@ type passes struct {
 
 // Sight is what of the processes could not be looked at.
 type sight struct {
-	others  bool  // other users' processes, or those that have more rights
-	hidden  bool  // /proc does not list other users' processes (hidepid)
-	late    bool  // time was up
-	err     error // /proc cannot be read
-	options error // the kernel or a sandbox does not let socket options be read
-}
-
-// also says in a hint what other found: why the address could not be had even if nobody
-// had it.
-func (f *finding) also(other *finding) {
-	if f.facts["start"] != "" && other.cause == CausePrivileged {
-		return // said anyway
-	}
-	other.complete()
-	if clause := heads[other.cause].clause; clause != "" {
-		f.hints = append([]string{"besides, " + other.facts.fill(clause)}, f.hints...)
-	}
+	others bool  // other users' processes, or those that have more rights
+	hidden bool  // /proc does not list other users' processes (hidepid)
+	late   bool  // time was up
+	err    error // /proc cannot be read
 }
 
 // error returns the explanation.

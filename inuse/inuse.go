@@ -13,9 +13,11 @@
 // # Systems
 //
 // On Linux it explains all of what [Cause] lists, for any user, with or without
-// netlink and with or without /proc. On other systems it explains addresses that
-// the host does not have, link-local addresses without a zone and, on macOS and the
-// BSDs, the paths of unix sockets, though not who has them.
+// netlink and with or without /proc. On macOS and the BSDs it asks their tools (lsof,
+// sockstat, netstat, ps), on Windows its tables of sockets. On AIX, Solaris and illumos
+// it knows whether a TCP address is free, not who has it. On other systems Explain
+// returns errors unchanged. docs/portability.md says what was run, and what only
+// compiled.
 package inuse
 
 import (

@@ -3,8 +3,6 @@ package inuse
 import (
 	"cmp"
 	"context"
-	"errors"
-	"io/fs"
 	"maps"
 	"net/netip"
 	"os"
@@ -82,9 +80,7 @@ func findOwners(ctx context.Context, groups []*group, worth func(*group) bool) s
 		var descriptors []procfs.Descriptor
 		for _, inode := range g.inodes {
 			descriptors = append(descriptors, found.Found[inode]...)
-			if err := o.readOptions(ctx, g, inode, found.Found[inode], sandboxed); s.options == nil {
-				s.options = err
-			}
+			o.readOptions(ctx, g, inode, found.Found[inode], sandboxed)
 		}
 		g.device = device(g.Socket)
 		g.processes = o.processes(ctx, g, descriptors)
@@ -109,31 +105,18 @@ func findOwners(ctx context.Context, groups []*group, worth func(*group) bool) s
 	return s
 }
 
-// errSandbox is why options are not read where a filter of system calls may kill for it.
-var errSandbox = errors.New("a filter of system calls is in force (seccomp)")
-
-// readOptions adds to g the options of one of its sockets. The error is that of a
-// kernel or sandbox that refuses.
-func (o *owners) readOptions(ctx context.Context, g *group, inode uint32, found []procfs.Descriptor, sandboxed bool) error {
+// readOptions adds to g the options of one of its sockets, if they can be read: not of
+// another process's where a filter of system calls may kill for it.
+func (o *owners) readOptions(ctx context.Context, g *group, inode uint32, found []procfs.Descriptor, sandboxed bool) {
 	at := slices.IndexFunc(found, func(d procfs.Descriptor) bool { return d.FD >= 0 })
-	if at < 0 {
-		return nil
-	}
-	d := found[at]
-	if sandboxed && d.PID != os.Getpid() {
-		return errSandbox
+	if at < 0 || sandboxed && found[at].PID != os.Getpid() {
+		return
 	}
 	var addr, port bool
 	var err error
 	// A process that begins a program can hold up pidfd_getfd.
-	if !o.guard.Do(ctx, func() { addr, port, err = procfs.Options(d, inode) }) {
-		return nil
-	}
-	if errors.Is(err, fs.ErrPermission) || errors.Is(err, errors.ErrUnsupported) {
-		return err
-	}
-	if err != nil {
-		return nil // it has changed
+	if !o.guard.Do(ctx, func() { addr, port, err = procfs.Options(found[at], inode) }) || err != nil {
+		return
 	}
 	known := g.options.Known
 	g.options = Options{
@@ -141,7 +124,6 @@ func (o *owners) readOptions(ctx context.Context, g *group, inode uint32, found 
 		ReuseAddr: addr && (!known || g.options.ReuseAddr),
 		ReusePort: port && (!known || g.options.ReusePort),
 	}
-	return nil
 }
 
 // look returns what is known of a process. Of one whose first thread has ended, another
