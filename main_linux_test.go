@@ -16,6 +16,7 @@ func TestMain(m *testing.M) {
 		"exhaust":    exhaust,
 		"ignored":    ignored,
 		"sandboxed":  sandboxed,
+		"service":    service,
 		"starter":    starter,
 		"starterUDP": starterUDP,
 		"thief":      thief,

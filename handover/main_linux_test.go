@@ -30,6 +30,8 @@ func TestMain(m *testing.M) {
 		"serve http":     serveHTTP,
 		"load http":      loadHTTP,
 		"forbidden":      forbidden,
+		"foreign":        foreign,
+		"service":        service,
 		"refused":        refused,
 		"refused new":    refusedNew,
 		"behind":         behind,

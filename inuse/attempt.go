@@ -17,6 +17,8 @@ type attempt struct {
 	local   netip.AddrPort // of networks tcp and udp; the address is not valid if it was left out
 	remote  netip.AddrPort // of a dial
 	path    string         // of networks unix
+	check   bool           // Check asks, and nothing has failed
+	host    string         // the name that stood for local, of Check; or ""
 }
 
 // A refusal is why the kernel refused to bind an address.
@@ -25,8 +27,9 @@ type refusal uint8
 const (
 	refusedInUse        refusal = iota + 1 // EADDRINUSE
 	refusedNotAvailable                    // EADDRNOTAVAIL
-	refusedNotPermitted                    // EACCES
-	refusedInvalid                         // EINVAL
+	refusedNotPermitted                    // EACCES, EPERM
+	refusedInvalid                         // EINVAL, ENODEV
+	refusedPath                            // ENOENT and so on: no file can be made there
 )
 
 // attemptOf returns the attempt that err tells of, if it is one to explain.
@@ -50,7 +53,10 @@ func attemptOf(err error) (a attempt, ok bool) {
 	}
 	if path, ok := local.(*net.UnixAddr); ok && path != nil {
 		a.path = path.Name
-		return a, a.path != ""
+		return a, a.path != "" && a.call != "connect" // which has a path of its own
+	}
+	if refusal == refusedPath {
+		return a, false
 	}
 	a.local, ok = addrPortOf(local)
 	return a, ok || a.dial && a.remote.IsValid()
@@ -80,7 +86,7 @@ func addrPortOf(addr net.Addr) (_ netip.AddrPort, ok bool) {
 	return netip.AddrPortFrom(parsed.Unmap().WithZone(zone), uint16(port)), true
 }
 
-// because returns an explanation without holders.
-func (a attempt) because(cause Cause, advice string) *Error {
-	return &Error{Err: a.err, Cause: cause, Advice: advice}
+// because returns what was found, without holders.
+func (a attempt) because(cause Cause, known facts) *finding {
+	return &finding{attempt: a, cause: cause, facts: known}
 }

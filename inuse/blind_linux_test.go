@@ -69,15 +69,15 @@ func TestExplainWithoutNetlink(t *testing.T) {
 		bound = "bound 0 0 "
 	}
 	for _, test := range []struct{ address, seeing, blind string }{
-		{"127.0.0.1:9999", "listener 1 0 ", "listener 1 1 "},
-		{"[::1]:9998", "stubborn 1 0 ", "stubborn 1 1 "},
-		{"127.0.0.1:9997", bound, "unknown 0 1 "}, // procfs does not list it
+		{"127.0.0.1:9999", "listener 1 0 ", "listener 1 0 "},
+		{"[::1]:9998", "leftover 1 0 ", "leftover 1 0 "},
+		{"127.0.0.1:9997", bound, "bound 0 1 "}, // procfs does not list it
 	} {
 		if line := explain("explainer", "tcp", test.address); !strings.HasPrefix(line, test.seeing) {
 			t.Errorf("with netlink: %q, want %q", line, test.seeing)
 		}
 		line := explain("blindExplainer", "tcp", test.address)
-		if !strings.HasPrefix(line, test.blind) || !strings.Contains(line, "not seen: cgroups, and sockets that are bound only: ") {
+		if !strings.HasPrefix(line, test.blind) {
 			t.Errorf("without netlink: %q, want %q", line, test.blind)
 		}
 	}
@@ -109,7 +109,7 @@ func TestExplainContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	e, ok := inuse.ExplainContext(ctx, err).(*inuse.Error)
-	if !ok || len(e.Unseen) == 0 || !strings.Contains(strings.Join(e.Unseen, ","), "time was up") {
+	if !ok || e.Cause == inuse.CauseFree || len(e.Unseen) == 0 {
 		t.Errorf("with an ended context: %v", e)
 	}
 	// For UDP the list of sockets is all there is to go by.
@@ -123,7 +123,7 @@ func TestExplainContext(t *testing.T) {
 		t.Errorf("UDP, with an ended context: %v", e)
 	}
 	e, ok = inuse.ExplainContext(t.Context(), err).(*inuse.Error)
-	if !ok || strings.Contains(strings.Join(e.Unseen, ","), "time was up") || e.Cause != inuse.CauseSelf {
+	if !ok || len(e.Unseen) > 0 || e.Cause != inuse.CauseSelf {
 		t.Errorf("the control: %v", e)
 	}
 }

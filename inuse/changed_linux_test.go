@@ -1,7 +1,9 @@
 package inuse
 
 import (
+	"errors"
 	"net"
+	"sync"
 	"testing"
 
 	"example.com/reuse"
@@ -34,11 +36,10 @@ func TestExplainChanged(t *testing.T) {
 			defer kernel.close()
 			if !netlink {
 				kernel.close()
-				kernel.conn = nil
 			}
-			l := newLook(a, kernel)
-			if e := l.explain(t.Context()); e == nil || e.Cause != CauseSelf {
-				t.Errorf("%s: %v", network, e)
+			l := &look{attempt: a, asker: newAsker(), target: targetOf(a), kernel: kernel}
+			if f := l.find(t.Context()); f == nil || f.cause != CauseSelf {
+				t.Errorf("%s: %+v", network, f)
 			}
 			if l.changed(t.Context()) {
 				t.Errorf("%s, netlink %v: changed, though nothing has", network, netlink)
@@ -63,4 +64,49 @@ func TestExplainChanged(t *testing.T) {
 			}
 		}
 	}
+}
+
+// That a server is busy changes nothing of who has its port.
+func TestExplainBusy(t *testing.T) {
+	testnet.NeedTables(t)
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	go func() {
+		for {
+			conn, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			conn.Close()
+		}
+	}()
+	stop := make(chan struct{})
+	var clients sync.WaitGroup
+	for range 4 {
+		clients.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if conn, err := net.Dial("tcp", ln.Addr().String()); err == nil {
+					conn.(*net.TCPConn).SetLinger(0)
+					conn.Close()
+				}
+			}
+		})
+	}
+	_, err = net.Listen("tcp", ln.Addr().String())
+	for range 20 {
+		e, ok := errors.AsType[*Error](ExplainContext(t.Context(), err))
+		if !ok || e.Cause != CauseSelf || len(e.Holders) != 1 || len(e.Hints) > 0 {
+			t.Errorf("%v, hints %q", e, e.Hints)
+		}
+	}
+	close(stop)
+	clients.Wait()
 }

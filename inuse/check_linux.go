@@ -6,48 +6,46 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
 )
 
-// checkPort is Check for TCP and UDP. It pretends that a bind has failed, and has
-// that explained.
-func (a attempt) checkPort(ctx context.Context) (*Error, error) {
-	if strings.HasPrefix(a.network, "udp") {
-		// An explanation binds nothing that could take somebody's datagrams, so
-		// what the kernel checks before the port is left to be asked.
-		err := a.bindAddress(ctx)
-		if err == nil {
-			err = a.bindTwice()
-		}
-		if err != nil {
-			return explanationOf(ctx, err, a.unexplained(err)), nil
+// checkAddress looks at a as if a bind of it had failed.
+func (a attempt) checkAddress(ctx context.Context) *finding {
+	if a.path != "" {
+		return a.find(ctx)
+	}
+	// A look binds nothing that could take somebody's port or datagrams, so what the
+	// kernel checks before the port is left to be asked.
+	err := a.bindAddress(ctx)
+	if err == nil {
+		err = a.bindTwice()
+	}
+	if err == nil {
+		if f := a.find(ctx); f != nil {
+			return f
 		}
 	}
-	e := a.explain(ctx)
-	switch {
-	case e == nil: // the kernel has another reason, which has no explanation
-		err := a.bindAddress(ctx)
-		if err == nil {
-			err = errors.New("the kernel refuses it, and shows no reason")
-		}
-		return a.unexplained(err), nil
-	case e.Cause == CauseFree && ctx.Err() != nil: // not all was seen
-		return a.unexplained(ctx.Err()), nil
-	}
-	return e, nil
+	return a.checkRefused(ctx, err)
 }
 
-// explanationOf returns the explanation of err, or otherwise.
-func explanationOf(ctx context.Context, err error, otherwise *Error) *Error {
-	if a, ok := attemptOf(err); ok {
-		if e := a.explain(ctx); e != nil {
-			return e
+// checkRefused looks at a, which the kernel refuses whoever has the port.
+func (a attempt) checkRefused(ctx context.Context, err error) *finding {
+	if op, ok := errors.AsType[*net.OpError](err); ok {
+		err = op.Err // the address in op has another port
+	}
+	if refusal := refusalOf(err); refusal != 0 {
+		a.refusal, a.err = refusal, a.refused(err)
+		if f := a.find(ctx); f != nil {
+			return f
 		}
 	}
-	return otherwise
+	what := "the kernel refuses it, and shows no reason"
+	if errno, ok := errors.AsType[syscall.Errno](err); ok {
+		what = "the kernel refuses it (" + errno.Error() + ")"
+	}
+	return a.because(CauseUnknown, facts{"what": what})
 }
 
 // bindAddress binds a socket to the address, with no port at all, and returns what
@@ -66,6 +64,8 @@ func (a attempt) bindAddress(ctx context.Context) error {
 		})
 		return errors.Join(err, failed)
 	}}
+	// What ends ctx is no answer of the kernel.
+	ctx = context.WithoutCancel(ctx)
 	pc, err := config.ListenPacket(ctx, "udp"+version, net.JoinHostPort(host, "0"))
 	if err == nil {
 		return pc.Close()
@@ -86,21 +86,21 @@ func (a attempt) bindAddress(ctx context.Context) error {
 }
 
 // bindTwice returns what the kernel says to the port if this process may not have
-// it, EACCES. That comes before EINVAL, which says that a bound socket cannot be
-// bound again (__inet_bind), so nobody gets the port.
+// it. That comes before EINVAL, which says that a bound socket cannot be bound again
+// (__inet_bind), so nobody gets the port.
 func (a attempt) bindTwice() error {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil // not about the port
 	}
 	defer unix.Close(fd)
-	if err := unix.Bind(fd, &unix.SockaddrInet4{}); err != nil {
+	loopback := [4]byte{127, 0, 0, 1}
+	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1) != nil || unix.Bind(fd, &unix.SockaddrInet4{Addr: loopback}) != nil {
 		return nil
 	}
-	if err := unix.Bind(fd, &unix.SockaddrInet4{Port: int(a.local.Port())}); err != unix.EACCES {
-		return nil
+	switch err := unix.Bind(fd, &unix.SockaddrInet4{Addr: loopback, Port: int(a.local.Port())}); err {
+	case unix.EACCES, unix.EPERM:
+		return os.NewSyscallError("bind", err)
 	}
-	op := *a.err.(*net.OpError)
-	op.Err = os.NewSyscallError("bind", unix.EACCES)
-	return &op
+	return nil
 }

@@ -24,10 +24,10 @@ func ExampleExplain() {
 	if errors.As(err, &inUse) {
 		fmt.Println(inUse.Cause)
 		fmt.Println(inUse.Holders[0].State, len(inUse.Holders[0].Processes))
-		fmt.Println(inUse.Advice)
+		fmt.Println(inUse.Remedies[0].Text)
 	}
 	// Output:
 	// self
 	// LISTEN 1
-	// close it first, or open both with SO_REUSEPORT (reuse.Port.Listen)
+	// close that one first
 }

@@ -2,6 +2,10 @@ package inuse
 
 import (
 	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
 	"os"
 	"slices"
 
@@ -9,75 +13,117 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// judge returns the explanation of what was found.
-func (l *look) judge() *Error {
-	if l.attempt.dial && l.attempt.call == "connect" {
-		return l.judgeConnection()
+// judge returns what was found.
+func (l *look) judge() *finding {
+	f := &finding{attempt: l.attempt, sight: l.sight, facts: facts{}}
+	if start, low := l.attempt.lowPort(); low && !l.asker.root {
+		f.facts["start"] = fmt.Sprint(start)
 	}
-	passes := l.passes()
-	e := &Error{Err: l.attempt.err}
+	if l.attempt.dial && l.attempt.call == "connect" {
+		return l.judgeConnection(f)
+	}
+	f.passes = l.passes()
 	for _, g := range l.groups {
-		if cause, ok := l.cause(g, passes); ok {
-			e.Holders = append(e.Holders, g.holder(cause))
+		if cause, ok := l.cause(g, f.passes); ok {
+			h := g.holder()
+			h.cause = cause
+			f.holders = append(f.holders, h)
 		}
 	}
-	slices.SortStableFunc(e.Holders, func(a, b Holder) int { return cmp.Compare(rank(a.Cause), rank(b.Cause)) })
+	slices.SortStableFunc(f.holders, func(a, b Holder) int { return cmp.Compare(rank(a.cause), rank(b.cause)) })
+	refused := l.trial != nil && l.trial.withAddr != nil
 	switch {
-	case len(e.Holders) > 0:
-		e.Cause = e.Holders[0].Cause
-		e.Advice = l.advice(e.Holders[0], passes)
-	case passes.addr && l.trial != nil:
-		e.Cause, e.Advice = CauseFree, "try again with "+l.reuseAddr()
-	case l.blind:
-		e.Cause, e.Advice = CauseUnknown, "look again"
-	case passes.addr:
-		e.Cause, e.Advice = CauseFree, "try again"
-	case passes.port:
-		e.Cause, e.Advice = CauseSharing, "open it with "+l.reusePort()+", to share it; this kernel does not list who has it"
-	case l.kernel.conn == nil || len(l.unseen) > 0:
-		e.Cause, e.Advice = CauseUnknown, "look again as root, with sock_diag in the kernel"
+	case len(f.holders) > 0:
+		l.describe(f)
+	case l.blind != nil && (l.trial == nil || refused):
+		f.cause, f.facts["what"] = CauseUnknown, l.unread()
+		if refused {
+			f.cause = CauseNoProcess
+			f.unseen = append(f.unseen, "which socket it is, as "+l.unread())
+		}
+	case refused:
+		// What is listed nowhere and yet in the way is bound only, on a kernel that
+		// does not list those.
+		f.cause = CauseBound
+		f.unseen = append(f.unseen, "who has it, as this kernel does not list sockets that do not listen")
 	default:
-		// What is listed nowhere and yet in the way is bound only, on a
-		// kernel that does not list those.
-		e.Cause = CauseBound
-		e.Advice = "stop the process that has bound it but neither listens nor connects; this kernel does not list such sockets"
+		f.cause = CauseFree
+		if l.nodePort() {
+			f.facts["nodeport"] = ""
+		}
 	}
-	return e
+	return f
+}
+
+// unread says why not all sockets are known.
+func (l *look) unread() string {
+	if errors.Is(l.blind, context.DeadlineExceeded) || errors.Is(l.blind, context.Canceled) {
+		return "not all sockets could be read in time"
+	}
+	return fmt.Sprintf("not all sockets could be read (%v)", l.blind)
+}
+
+// describe finds the facts that the texts name of the holders.
+func (l *look) describe(f *finding) {
+	first := &f.holders[0]
+	f.cause = first.cause
+	if len(f.holders) > 1 && (f.cause == CauseOneAddress || f.cause == CauseDevice) {
+		f.cause = CauseListener
+	}
+	switch f.cause {
+	case CauseSelf:
+		if six := first.Network == "tcp6" || first.Network == "udp6"; six != (l.target.family == unix.AF_INET6) {
+			f.facts["self"] = fmt.Sprintf("[::] takes IPv4 as well, and this process has %v already", first.Local)
+			if six {
+				f.facts["self"] = fmt.Sprintf("%v, which this process has already, takes IPv4 as well", first.Local)
+			}
+		}
+	case CauseOneAddress:
+		if addr, ok := otherAddress(first.Local.Addr()); ok {
+			f.facts["address"] = addr.String()
+		}
+	case CauseOutgoing:
+		if low, high := proc.PortRange(); low <= l.target.port && l.target.port <= high {
+			f.facts["reserved"] = string(proc.ReservedPorts().With(l.target.port))
+			if first.State != "SYN_SENT" {
+				f.facts["low"], f.facts["high"] = fmt.Sprint(low), fmt.Sprint(high)
+			}
+		}
+	case CauseLeftover:
+		f.facts["seconds"] = ""
+		longest := first.Expires
+		for _, h := range f.holders {
+			if h.Expires == 0 {
+				return // nobody knows
+			}
+			longest = max(longest, h.Expires)
+		}
+		f.facts["seconds"] = seconds(longest)
+	}
 }
 
 // rank orders causes: first what no option overcomes.
 func rank(c Cause) int {
 	return slices.Index([]Cause{
-		CauseSelf, CauseListener, CauseDualStack, CauseInherited, CauseOtherUser, CauseHidden, CauseBound,
-		CauseOutgoing, CauseStubborn, CauseSharing, CauseLeftover,
+		CauseSelf, CauseDualStack, CauseInherited, CauseListener, CauseOneAddress, CauseDevice, CauseOtherUser, CauseKernel,
+		CauseHidden, CauseNoProcess, CauseBound, CauseOutgoing, CauseConnection, CauseLeftover,
 	}, c)
-}
-
-// What passes is the binds that nothing blocks: with SO_REUSEADDR, and with
-// SO_REUSEPORT as well.
-type passes struct {
-	addr, port bool
 }
 
 // passes finds out which groups block a bind, and which binds pass.
 func (l *look) passes() (p passes) {
 	for _, g := range l.groups {
-		g.blocksAddr, g.blocksPort = g.blocks(l.user)
+		g.blocksAddr, g.blocksPort = g.blocks(uint32(l.asker.uid))
 	}
-	var withAddr, withPort error
-	if l.trial != nil {
-		withAddr, withPort = l.trial.withAddr, l.trial.withPort
-	}
-	p.addr = l.settle(withAddr, func(g *group) *answer { return &g.blocksAddr })
-	p.port = l.settle(withPort, func(g *group) *answer { return &g.blocksPort })
+	p.addr = l.settle(func(t *trial) error { return t.withAddr }, func(g *group) *answer { return &g.blocksAddr })
+	p.port = l.settle(func(t *trial) error { return t.withPort }, func(g *group) *answer { return &g.blocksPort })
 	return p
 }
 
 // settle reports whether nothing blocks a bind, and makes what is known of each
 // group agree with what bind said to it.
-func (l *look) settle(refused error, blocks func(*group) *answer) (passes bool) {
-	tried := l.trial != nil
-	if tried && refused == nil {
+func (l *look) settle(said func(*trial) error, blocks func(*group) *answer) (passes bool) {
+	if l.trial != nil && said(l.trial) == nil {
 		for _, g := range l.groups {
 			*blocks(g) = no
 		}
@@ -92,12 +138,22 @@ func (l *look) settle(refused error, blocks func(*group) *answer) (passes bool) 
 			unsure = append(unsure, g)
 		}
 	}
-	// It was refused, so one of them has to be the reason.
-	if tried && len(unsure) == 1 {
+	// It was refused, so one of them has to be the reason: all that there are, if
+	// all were listed.
+	if l.trial != nil && len(unsure) == 1 && l.blind == nil {
 		*blocks(unsure[0]) = yes
 	}
-	return !tried && len(unsure) == 0
+	return l.trial == nil && len(unsure) == 0
 }
+
+// An answer may be not known.
+type answer uint8
+
+const (
+	maybe answer = iota
+	yes
+	no
+)
 
 // blocks tells from what is known of g whether it blocks a bind with SO_REUSEADDR,
 // and one with SO_REUSEPORT, by the given user (inet_bind_conflict).
@@ -134,74 +190,95 @@ func blockedUnless(passes bool) answer {
 
 // cause returns why g is in the way. It is not if ok is false.
 func (l *look) cause(g *group, passes passes) (_ Cause, ok bool) {
+	udp := l.target.protocol == unix.IPPROTO_UDP
 	if connection(g.Socket) {
 		return l.connectionCause(g, passes)
 	}
-	if passes.addr && l.target.protocol == unix.IPPROTO_TCP {
-		return CauseLeftover, g.State == sockdiag.Bound
-	}
-	processes := map[int]bool{}
-	for _, d := range g.descriptors {
-		processes[d.PID] = true
-	}
-	sharing := g.options.ReusePort
 	switch {
-	case processes[os.Getpid()]:
+	case !udp && !passes.addr && g.blocksAddr == no:
+		return "", false // another one is
+	case slices.ContainsFunc(g.processes, func(p Process) bool { return p.PID == os.Getpid() }):
 		return CauseSelf, true
-	case g.State == sockdiag.Bound && !sharing:
+	case g.State == sockdiag.Bound:
 		return CauseBound, true
-	case g.blocksPort == no:
-		return CauseSharing, true
-	case len(processes) == 0:
-		return CauseHidden, true
-	case sharing && g.UID != l.user:
-		return CauseOtherUser, true
 	case g.client:
 		return CauseOutgoing, true
-	case len(processes) > 1:
+	case g.link != "":
+		return CauseKernel, true
+	case len(g.processes) == 0 && g.unit.name == "" && g.unit.container == "" || l.asker.container && len(g.processes) == 0:
+		if l.seesAll() {
+			return CauseNoProcess, true
+		}
+		return CauseHidden, true
+	case len(g.processes) > 1:
 		return CauseInherited, true
-	case l.otherVersion(g.Socket):
+	case l.dualStack(g.Socket):
 		return CauseDualStack, true
+	case l.target.addr.IsUnspecified() && !g.Local.Addr().IsUnspecified():
+		return CauseOneAddress, true
+	case g.device != "":
+		return CauseDevice, true
+	case g.options.ReusePort && int(g.UID) != l.asker.uid:
+		return CauseOtherUser, true
 	}
 	return CauseListener, true
 }
 
-// otherVersion reports whether g and the target are in each other's way only
-// because one of them is a wildcard [::] that holds IPv4 as well.
-func (l *look) otherVersion(s sockdiag.Socket) bool { return s.Family != l.target.family }
+// seesAll reports whether a process would have been seen if one had the socket.
+func (l *look) seesAll() bool {
+	return l.asker.root && !l.asker.container && !l.asker.blind && !l.sight.others && !l.sight.hidden && !l.sight.late && l.sight.err == nil
+}
+
+// dualStack reports whether s, at [::], is in the way of an IPv4 address only because
+// it takes IPv4 as well.
+func (l *look) dualStack(s sockdiag.Socket) bool {
+	return l.target.family == unix.AF_INET && s.Family == unix.AF_INET6 && s.Local.Addr() == netip.IPv6Unspecified()
+}
 
 // connectionCause is cause for a TCP connection.
 func (l *look) connectionCause(g *group, passes passes) (_ Cause, ok bool) {
+	cause := CauseConnection
 	switch {
-	case passes.addr:
-		return CauseLeftover, true
+	case g.client:
+		cause = CauseOutgoing
+	case g.Leftover():
+		cause = CauseLeftover
+	case len(g.processes) == 0 && l.seesAll():
+		cause = CauseNoProcess
+	}
+	switch {
+	case passes.addr: // it blocks a socket without SO_REUSEADDR
+		return cause, true
 	case g.blocksAddr == no:
 		return "", false
-	case passes.port:
-		return CauseLeftover, len(l.live) == 0
-	case g.client:
-		return CauseOutgoing, true
-	// The connections of a live listener are as it is.
-	case g.blocksAddr == maybe && slices.ContainsFunc(l.live, func(s sockdiag.Socket) bool {
-		return s.UID == g.UID || g.Leftover()
-	}):
+	case g.blocksAddr == maybe && l.accepted(g):
 		return "", false
 	}
-	return CauseStubborn, true
+	return cause, true
+}
+
+// accepted reports whether g may be connections of a live listener. They go with it.
+func (l *look) accepted(g *group) bool {
+	return slices.ContainsFunc(l.live, func(s sockdiag.Socket) bool {
+		return (s.UID == g.UID || g.Leftover()) &&
+			reachOf(s.Family, s.Local.Addr(), s.V6Only).meets(reachOf(g.Family, g.Local.Addr(), g.V6Only))
+	})
 }
 
 // judgeConnection explains EADDRNOTAVAIL of connect: there is one connection
 // already from this address to that one.
-func (l *look) judgeConnection() *Error {
+func (l *look) judgeConnection(f *finding) *finding {
 	for _, g := range l.groups {
 		if connection(g.Socket) && g.Remote == l.attempt.remote {
-			h := g.holder(CauseOutgoing)
-			return &Error{Err: l.attempt.err, Cause: CauseOutgoing, Holders: []Holder{h},
-				Advice: "dial from another port, or wait until that connection is gone"}
+			h := g.holder()
+			h.cause = CauseOutgoing
+			f.cause, f.holders = CauseOutgoing, []Holder{h}
+			return f
 		}
 	}
-	if l.blind {
-		return l.attempt.because(CauseUnknown, "look again")
+	f.cause = CauseFree
+	if l.blind != nil {
+		f.cause, f.facts["what"] = CauseUnknown, l.unread()
 	}
-	return l.attempt.because(CauseFree, "try again")
+	return f
 }

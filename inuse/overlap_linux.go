@@ -22,7 +22,7 @@ type target struct {
 }
 
 // targetOf returns the target of a, as package net chooses it
-// (favoriteAddrFamily).
+// (favoriteAddrFamily). But who asks whyinuse for 0.0.0.0 means IPv4.
 func targetOf(a attempt) target {
 	t := target{protocol: unix.IPPROTO_TCP, port: a.local.Port(), addr: a.local.Addr(), zone: zoneIndex(a.local.Addr().Zone())}
 	if strings.HasPrefix(a.network, "udp") {
@@ -31,7 +31,7 @@ func targetOf(a attempt) target {
 	t.addr = t.addr.WithZone("")
 	wildcard := !t.addr.IsValid() || t.addr.IsUnspecified()
 	switch {
-	case strings.HasSuffix(a.network, "4"):
+	case strings.HasSuffix(a.network, "4"), a.check && t.addr.Is4():
 		t.family = unix.AF_INET
 	case strings.HasSuffix(a.network, "6"):
 		t.family, t.v6only = unix.AF_INET6, true

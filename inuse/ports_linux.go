@@ -3,92 +3,129 @@ package inuse
 import (
 	"context"
 	"fmt"
+	"net"
+	"net/netip"
+	"strings"
 
 	"example.com/reuse/internal/sockdiag"
 	"golang.org/x/sys/unix"
 )
 
-// privileged explains EACCES: the port is below
-// net.ipv4.ip_unprivileged_port_start (inet_bind). It returns nil if it is not.
-func (a attempt) privileged() *Error {
-	start := proc.UnprivilegedPortStart()
-	if port := a.local.Port(); port == 0 || int(port) >= start {
-		return nil
+// exhausted explains that the kernel found no port to choose: for a listener at port 0, or
+// for a connection without a local one. The function most says of whom most sockets are, or
+// "".
+func (a attempt) exhausted(ctx context.Context, most func(context.Context, []sockdiag.Socket) string) *finding {
+	if f := a.noSource(ctx); f != nil { // address_linux.go
+		return f
 	}
-	return a.because(CausePrivileged, fmt.Sprintf("ports below %d take CAP_NET_BIND_SERVICE: give it to the program "+
-		"(setcap cap_net_bind_service=+ep FILE, or AmbientCapabilities=CAP_NET_BIND_SERVICE in a systemd unit), "+
-		"or lower net.ipv4.ip_unprivileged_port_start to %d", start, a.local.Port()))
-}
-
-// ephemeral tells connections that were dialled from those that were accepted.
-type ephemeral struct {
-	low, high uint16
-	listening map[uint16]bool // ports on which somebody on this host listens
-}
-
-func (l *look) ephemeral(ctx context.Context) ephemeral {
-	e := ephemeral{listening: map[uint16]bool{}}
-	e.low, e.high = proc.PortRange()
-	if len(l.others) > 0 {
-		listeners, err := l.kernel.sockets(ctx, sockdiag.Request{Protocol: l.target.protocol, States: sockdiag.Set(sockdiag.Listen)})
-		if err != nil {
-			l.unseen = append(l.unseen, err.Error())
-		}
-		for _, s := range listeners {
-			e.listening[s.Local.Port()] = true
-		}
-	}
-	return e
-}
-
-func (e ephemeral) has(port uint16) bool { return e.low <= port && port <= e.high }
-
-// client reports whether s is a connection that was probably dialled from here,
-// with a port that the kernel chose. Nothing tells for sure. Its port is one of
-// those that the kernel chooses from; and the other's is not, or is one where
-// somebody on this host listens.
-func (e ephemeral) client(s sockdiag.Socket) bool {
-	if s.Remote.Port() == 0 || !e.has(s.Local.Port()) {
-		return false
-	}
-	return s.Protocol == unix.IPPROTO_UDP || !e.has(s.Remote.Port()) || e.listening[s.Remote.Port()]
-}
-
-// exhausted explains that the kernel finds no ephemeral port: for port 0, or for
-// a connection without a local one.
-func (a attempt) exhausted(ctx context.Context) *Error {
-	t := targetOf(a)
-	kernel := openKernel()
-	defer kernel.close()
-	request := sockdiag.Request{Protocol: t.protocol, RemotePort: a.remote.Port()}
-	sockets, err := kernel.sockets(ctx, request)
-	if err != nil {
-		kernel.unseen = append(kernel.unseen, err.Error())
-	}
-	low, high := proc.PortRange()
-	taken, waiting := map[uint16]bool{}, 0
-	for _, s := range sockets {
-		port := s.Local.Port()
-		if port < low || port > high || taken[port] || a.remote.IsValid() && s.Remote != a.remote {
-			continue
-		}
-		taken[port] = true
-		if s.State == sockdiag.TimeWait {
-			waiting++
-		}
-	}
-	total := int(high) - int(low) + 1
 	to := ""
-	if a.remote.IsValid() {
+	if a.dial {
 		to = " to " + a.remote.String()
 	}
-	numbers := fmt.Sprintf("%d of the %d ports of net.ipv4.ip_local_port_range (%d to %d) are taken%s, %d of them in TIME_WAIT",
-		len(taken), total, low, high, to, waiting)
-	e := a.because(CauseExhausted, numbers+": widen the range, keep connections open and use them again, or use several addresses")
-	// The kernel leaves out reserved ones, and may give up before the last.
-	if usable := total - proc.ReservedPorts().Within(low, high); len(taken) < usable/2 {
-		e.Cause, e.Advice = CauseFree, "try again: "+numbers
+	tried := a.tryAnyPort()
+	if tried == nil {
+		return a.because(CauseFree, facts{"S": "A port" + to, "s": "a port" + to})
 	}
-	e.Unseen = kernel.unseen
-	return e
+	protocol := uint8(unix.IPPROTO_TCP)
+	if strings.HasPrefix(a.network, "udp") {
+		protocol = unix.IPPROTO_UDP
+	}
+	kernel := openKernel()
+	defer kernel.close()
+	sockets, err := kernel.sockets(ctx, sockdiag.Request{Protocol: protocol})
+	r := newPortRange()
+	used := map[uint16]bool{}
+	var holders []sockdiag.Socket
+	for _, s := range sockets {
+		if !r.has(s.Local.Port()) {
+			continue
+		}
+		used[s.Local.Port()] = true
+		if a.blocks(s) {
+			holders = append(holders, s)
+		}
+	}
+	if tried != unix.EADDRINUSE && len(used) < r.usable() {
+		what := fmt.Sprintf("%d of the %d ports of %v were seen to be taken", len(used), r.usable(), r)
+		if err != nil {
+			what = fmt.Sprintf("not all sockets could be read (%v)", err)
+		}
+		return a.because(CauseUnknown, facts{"what": what, "S": "A port" + to, "s": "a port" + to})
+	}
+	f := a.because(CauseExhausted, facts{"to": to, "n": fmt.Sprint(r.usable()), "range": r.String()})
+	if hint := most(ctx, holders); hint != "" {
+		f.hints = append(f.hints, hint)
+	}
+	return f
 }
+
+// tryAnyPort binds a port of the kernel's choice, and returns why that fails: EADDRINUSE if
+// no port is left. To dial, a port has to be free of others altogether, which is more than a
+// dial takes, but what it gets from the kernel if there is one.
+func (a attempt) tryAnyPort() error {
+	kind := unix.SOCK_STREAM
+	if strings.HasPrefix(a.network, "udp") {
+		kind = unix.SOCK_DGRAM
+	}
+	addr := a.local.Addr()
+	if !addr.IsValid() {
+		addr = netip.IPv6Unspecified()
+		if strings.HasSuffix(a.network, "4") || a.remote.Addr().Is4() {
+			addr = netip.IPv4Unspecified()
+		}
+	}
+	family := unix.AF_INET6
+	if addr.Is4() {
+		family = unix.AF_INET
+	}
+	fd, err := unix.Socket(family, kind|unix.SOCK_CLOEXEC, 0)
+	if err == unix.EAFNOSUPPORT && addr.IsUnspecified() {
+		addr = netip.IPv4Unspecified()
+		fd, err = unix.Socket(unix.AF_INET, kind|unix.SOCK_CLOEXEC, 0)
+	}
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	if kind == unix.SOCK_STREAM && !a.dial { // as package net does
+		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
+			return err
+		}
+	}
+	if addr.Is4() {
+		return unix.Bind(fd, &unix.SockaddrInet4{Addr: addr.As4()})
+	}
+	sa := &unix.SockaddrInet6{Addr: addr.As16()}
+	if n, err := net.InterfaceByName(addr.Zone()); err == nil {
+		sa.ZoneId = uint32(n.Index)
+	}
+	return unix.Bind(fd, sa)
+}
+
+// blocks reports whether s keeps a from its port. One on which there are only connections
+// that were dialled serves for a connection to another address, too
+// (__inet_check_established).
+func (a attempt) blocks(s sockdiag.Socket) bool {
+	if !a.dial || s.Remote.Port() == 0 {
+		return true
+	}
+	// sock_diag has an index in place of a zone.
+	return s.Remote.Port() == a.remote.Port() && s.Remote.Addr() == a.remote.Addr().WithZone("")
+}
+
+// A portRange is what the kernel chooses ports from.
+type portRange struct {
+	low, high uint16
+	reserved  int // how many of them it leaves out
+}
+
+func newPortRange() portRange {
+	low, high := proc.PortRange()
+	return portRange{low, high, proc.ReservedPorts().Within(low, high)}
+}
+
+func (r portRange) has(port uint16) bool { return r.low <= port && port <= r.high }
+
+func (r portRange) usable() int { return int(r.high) - int(r.low) + 1 - r.reserved }
+
+func (r portRange) String() string { return fmt.Sprintf("%d-%d", r.low, r.high) }

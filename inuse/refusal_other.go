@@ -7,5 +7,3 @@ import "errors"
 var errInUse = errors.New("address in use")
 
 func refusalOf(error) refusal { return 0 }
-
-func writable(string) error { return nil }

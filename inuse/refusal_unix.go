@@ -17,6 +17,8 @@ var errInUse error = os.NewSyscallError("bind", unix.EADDRINUSE)
 // refusalOf returns which refusal err is, 0 for any other error.
 func refusalOf(err error) refusal {
 	errno, _ := errors.AsType[syscall.Errno](err)
+	call, _ := errors.AsType[*os.SyscallError](err)
+	bind := call != nil && call.Syscall == "bind"
 	switch errno {
 	case unix.EADDRINUSE:
 		return refusedInUse
@@ -26,9 +28,28 @@ func refusalOf(err error) refusal {
 		return refusedNotPermitted
 	case unix.EINVAL:
 		return refusedInvalid
+	case unix.EAGAIN: // for EADDRNOTAVAIL, of UDP (inet_autobind)
+		if call != nil && call.Syscall == "connect" {
+			return refusedNotAvailable
+		}
+	case unix.ENODEV:
+		if bind {
+			return refusedInvalid
+		}
+	case unix.EPERM:
+		if bind {
+			return refusedNotPermitted
+		}
+	case unix.ENOENT, unix.ENOTDIR, unix.EROFS, unix.ENAMETOOLONG, unix.EOPNOTSUPP:
+		if bind {
+			return refusedPath
+		}
 	}
 	return 0
 }
+
+// maxPath is how long the path of a unix socket can be.
+const maxPath = len(syscall.RawSockaddrUnix{}.Path) - 1
 
 // writable returns why nothing may be made in a directory.
 func writable(dir string) error {

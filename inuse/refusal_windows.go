@@ -3,18 +3,25 @@ package inuse
 import (
 	"errors"
 	"os"
+	"syscall"
 
 	"golang.org/x/sys/windows"
 )
 
 var errInUse error = os.NewSyscallError("bind", windows.WSAEADDRINUSE)
 
-// refusalOf knows the one refusal that can be explained there.
+// refusalOf returns which refusal err is, 0 for any other error.
 func refusalOf(err error) refusal {
-	if errors.Is(err, windows.WSAEADDRNOTAVAIL) {
+	errno, _ := errors.AsType[syscall.Errno](err)
+	switch errno {
+	case windows.WSAEADDRINUSE:
+		return refusedInUse
+	case windows.WSAEADDRNOTAVAIL:
 		return refusedNotAvailable
+	case windows.WSAEACCES:
+		return refusedNotPermitted
+	case windows.WSAEINVAL:
+		return refusedInvalid
 	}
 	return 0
 }
-
-func writable(string) error { return nil }

@@ -14,11 +14,13 @@ import (
 
 	"example.com/reuse/internal/group"
 	"example.com/reuse/internal/sockdiag"
+	"example.com/reuse/internal/testnet"
 	"example.com/reuse/shard"
 	"golang.org/x/sys/unix"
 )
 
-// TestMain leaves out the example that the system cannot run.
+// TestMain leaves out the example that the system cannot run. It also runs the
+// processes that tests start.
 func TestMain(m *testing.M) {
 	flag.Parse()
 	if err := lacks(); err != nil {
@@ -26,7 +28,7 @@ func TestMain(m *testing.M) {
 		skip := flag.Lookup("test.skip").Value
 		skip.Set(strings.Trim(skip.String()+"|^ExampleSteer$", "|"))
 	}
-	os.Exit(m.Run())
+	testnet.Main(m, map[string]func([]string) error{"service": service})
 }
 
 // lacks returns what package shard says that the system lacks for steering: nil, or

@@ -1,64 +1,120 @@
-// Whyinuse tells why an address is in use, by whom, and what frees it.
+// Whyinuse tells who has a port or a socket file, and how to free it.
 //
-//	go run ./cmd/whyinuse [-json] [-wait 30s] [network] address
+//	whyinuse [-json] [-wait 30s] [address...]
 //
-// It is for servers in any language: what it explains is what a server that
-// binds the address now would be told by the kernel, "address already in use"
-// most often. The network is one of package net's:
+// It is for servers in any language. What it explains is what a server would be told
+// that binds the address now: "address already in use" most often. It changes nothing,
+// and takes connections and datagrams from nobody.
 //
-//	whyinuse tcp :9999              also tcp4 and tcp6
-//	whyinuse udp 127.0.0.1:53       also udp4 and udp6
-//	whyinuse unix /run/x.socket     also unixgram and unixpacket
-//	whyinuse 9999                   tcp :9999, as does :9999
-//	whyinuse /run/x.socket          unix
+// # Addresses
 //
-// A name for a host stands for the address that net.Listen takes, an IPv4 one if
-// there is one.
+// An address is what people write, and what other programs print:
 //
-// It takes connections, datagrams and ports from nobody. A port that a
-// connection in TIME_WAIT keeps is in use, although a server that sets
-// SO_REUSEADDR, as most do, can have it: the advice says so.
+//	8080  :8080  *:8080  :::8080          a TCP port; also the name of a service, http
+//	127.0.0.1:8080  [::1]:8080            at one address; also 127.0.0.1.8080, of netstat
+//	localhost:8080  http://localhost      at each address of a host
+//	tcp4:8080  udp:53  udp 53  53/udp     of a network: tcp, tcp4, tcp6, udp, udp4, udp6
+//	TCP *:8080 (LISTEN)                   of lsof
+//	0.0.0.0:8080->80/tcp                  of docker
+//	/run/app.sock  ./app.sock  ~/x        a Unix socket; also unix:app.sock, unix:///run/x
+//	@abstract                             an abstract Unix socket
 //
-// Another user's processes are shown by root only; everybody else is told what
-// could not be seen.
+// A slash means a path only if the address begins with /, ./, ../ or ~. The word tcp,
+// udp or unix is for all addresses behind it. Of unix sockets there are also unixgram
+// and unixpacket. Without an address whyinuse lists everything that listens.
+//
+// A name for a host stands for all of its addresses. If one of them is not free,
+// neither is the name.
+//
+// A port that a connection in TIME_WAIT keeps is in use, although a server that sets
+// SO_REUSEADDR, as most do, can have it: the text says so.
+//
+// Processes of other users are seen by root only. Everybody else is told what was not
+// seen.
 //
 // # Flags
 //
-// -json prints one object, with these keys, also where the address is free:
-// network and address as they were understood; free; cause, one of package
-// inuse's, such as "listener"; advice; holders; unseen, a list of what could not
-// be seen; changed, true if sockets came and went meanwhile; text, which is what
-// is printed without -json. Each of holders has the keys cause, network, local,
-// remote, path, v6_only, state, count, uid (-1: nobody's, or not known), user,
-// inode, expires (in seconds; 0: not known), processes (each with pid, command and
-// heir), cgroup, and options: those it has of SO_REUSEADDR and SO_REUSEPORT, or
-// null where that is not known.
+// -json prints an object in one line for each address, in every case:
 //
-// -wait waits for so long at most until the address is free. Each change in who
-// holds it is a line on standard error. An interrupt ends it as the end of that
-// time does.
+//	network     "tcp", "tcp4", "tcp6", "udp", "udp4", "udp6", "unix", "unixgram" or "unixpacket"
+//	address     such as ":8080", "[::1]:8080", "localhost:8080" or a path
+//	free        true, false, or null if that is not known
+//	cause       one of package inuse's, such as "listener"
+//	holders     the sockets in the way, the decisive one first: a list of objects
+//	remedies    what helps, the best first: a list of objects
+//	unseen      what could not be seen: a list of sentences without a full stop
+//	hints       what else is worth knowing: the same
+//	error       what is wrong with the call, or ""
+//	text        what is printed without -json
+//
+// Of a holder:
+//
+//	name        of who has it, such as "python3 app.py"
+//	network     as above, but always with the IP version: "tcp4"
+//	local       such as "0.0.0.0:8080"; "" for a Unix socket
+//	remote      of a connection; else ""
+//	path        of a Unix socket; else ""
+//	device      the network interface to which it is bound, or ""
+//	v6_only     true if it takes no IPv4
+//	state       "LISTEN", "TIME_WAIT" and so on; "BOUND"; of UDP "UNCONN" or "ESTABLISHED"
+//	count       how many sockets are alike
+//	uid         of the socket's owner; -1 if it has none, or that is not known
+//	user        the owner's name, or ""
+//	unit        of systemd, such as "nginx.service", or ""
+//	container   such as "Docker container 4f2a9c1b2d3e", or ""
+//	options     those of "SO_REUSEADDR" and "SO_REUSEPORT" that it is known to have: a list
+//	expires     the seconds until the last of them is gone by itself; 0 if that is not known
+//	processes   those that have it, the oldest first: a list of objects
+//
+// Of a process:
+//
+//	pid         its number
+//	name        such as "python3 app.py"
+//	command     the name of its program
+//	started     when, as in RFC 3339; "" if that is not known
+//	state       "running", "stopped", "traced" or "zombie"; "" if that is not known
+//	parent      the pid of its parent; 0 if that is not known
+//	supervisor  what starts it again when it ends, or ""
+//	tracer      the pid of its debugger, or 0
+//	inherited   true if it has the socket from an older process
+//
+// Of a remedy:
+//
+//	kind        a word for programs, such as "stop-service"
+//	text        what it is, such as "stop the service"
+//	command     for a shell, without sudo; "" if there is none
+//	needs_root  true if the command takes root, which whyinuse is not
+//
+// Without an address it prints one object: listening, a list of holders, each with the
+// key remedy; unseen, error and text.
+//
+// -wait waits until all addresses are free, for so long at most. Each change in who has
+// one is a line on standard error. It does not wait for what does not end by itself. An
+// interrupt ends it as the end of that time does.
+//
+// Flags may stand anywhere. What follows "--" is no flag.
 //
 // # Exit code
 //
-//	0  the address is free: it could be bound just now
-//	1  it is not; the explanation is on standard output
-//	2  whyinuse was called wrongly, the host is unknown, or the system is one
-//	   on which whyinuse cannot tell
+//	0  the address is free; or there is none, and the list is printed
+//	1  it is not, or cannot be used; the explanation is on standard output
+//	2  it cannot be told, or the call is wrong
+//
+// Of several addresses it is the highest.
 //
 // # Systems
 //
-// Linux tells all of it. On macOS and the BSDs whyinuse knows the paths of unix
-// sockets, though not who has them, and on all others nothing.
+// Package inuse documents what it tells on which systems.
 package main
 
 import (
 	"context"
-	"flag"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/signal"
-	"time"
 
 	"example.com/reuse/inuse"
 )
@@ -74,56 +130,104 @@ func main() { os.Exit(run(context.Background(), os.Args[1:], os.Stdout, os.Stder
 
 // run is main. It returns the exit code.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	flags := flag.NewFlagSet("whyinuse", flag.ContinueOnError)
-	flags.SetOutput(stderr)
-	asJSON := flags.Bool("json", false, "print a JSON object")
-	wait := flags.Duration("wait", 0, "wait for so `long`, such as 30s, until the address is free")
-	flags.Usage = func() {
-		fmt.Fprint(stderr, "Usage: whyinuse [-json] [-wait 30s] [network] address\n\n"+
-			"  whyinuse tcp :9999            also tcp4 and tcp6; or just 9999\n"+
-			"  whyinuse udp 127.0.0.1:53     also udp4 and udp6\n"+
-			"  whyinuse unix /run/x.socket   also unixgram and unixpacket; or just the path\n\n"+
-			"Exit code 0: it is free, 1: it is not, 2: cannot tell.\n\n")
-		flags.PrintDefaults()
-	}
-	if err := flags.Parse(args); err != nil {
-		return exitWrong // flags has said why
-	}
-	usage := func(problem any) int {
-		fmt.Fprintf(stderr, "whyinuse: %v\n", problem)
-		flags.Usage()
+	code, err := answer(ctx, args, stdout, stderr)
+	if err != nil {
+		if failed, ok := errors.AsType[*fs.PathError](err); ok {
+			err = fmt.Errorf("the output cannot be written: %w", failed.Err)
+		}
+		fmt.Fprintf(stderr, "whyinuse: %v\n", err)
 		return exitWrong
 	}
-	if *wait < 0 {
-		return usage("-wait is negative")
-	}
-	t, err := parse(flags.Args())
-	if err != nil {
-		return usage(err)
-	}
+	return code
+}
 
-	var e *inuse.Error
-	if *wait == 0 {
-		e, err = t.look(ctx)
-	} else {
+// answer is run. The error is that of stdout.
+func answer(ctx context.Context, args []string, stdout, stderr io.Writer) (int, error) {
+	c, err := parseArguments(args)
+	switch {
+	case err != nil:
+		fmt.Fprintf(stderr, "whyinuse: %v\n", err)
+		if c.json {
+			return exitWrong, writeJSON(stdout, wrongObject(target{}, err.Error()))
+		}
+		return exitWrong, nil
+	case c.help:
+		_, err := io.WriteString(stdout, usage)
+		return exitFree, err
+	case len(c.targets) == 0:
+		return list(ctx, c.json, stdout, stderr)
+	}
+	var results []result
+	if c.wait > 0 {
 		ctx, stop := signal.NotifyContext(ctx, os.Interrupt)
 		defer stop()
-		e, err = waitFor(ctx, t, *wait, time.Second, stderr)
+		results = newWaiter(c.wait, stderr).wait(ctx, c.targets)
 	}
-	if err != nil {
-		fmt.Fprintf(stderr, "whyinuse: %v\n", err)
+	code, printed := exitFree, false
+	for i, t := range c.targets {
+		var r result
+		if c.wait > 0 {
+			r = results[i]
+		} else {
+			r = t.look(ctx)
+		}
+		if err := r.write(printed, c.json, stdout, stderr); err != nil {
+			return exitWrong, err
+		}
+		printed = printed || r.err == nil
+		code = max(code, r.code())
+	}
+	return code, nil
+}
+
+// write prints r, after others if there are any.
+func (r result) write(more, asJSON bool, stdout, stderr io.Writer) (err error) {
+	switch {
+	case r.err != nil:
+		fmt.Fprintf(stderr, "whyinuse: %v\n", r.err)
+		if asJSON {
+			err = writeJSON(stdout, wrongObject(r.target, r.err.Error()))
+		}
+	case asJSON:
+		err = writeJSON(stdout, objectOf(r.target, r.e))
+	default:
+		text := r.e.Text()
+		if more {
+			text = "\n" + text
+		}
+		_, err = io.WriteString(stdout, text)
+	}
+	return err
+}
+
+// code returns the exit code of r.
+func (r result) code() int {
+	switch {
+	case r.err != nil:
 		return exitWrong
-	}
-	write := writeText
-	if *asJSON {
-		write = writeJSON
-	}
-	if err := write(stdout, t, e); err != nil {
-		fmt.Fprintf(stderr, "whyinuse: %v\n", err)
+	case r.e.Cause == inuse.CauseUnknown:
 		return exitWrong
-	}
-	if free(e) {
+	case r.e.Cause == inuse.CauseFree:
 		return exitFree
 	}
 	return exitInUse
+}
+
+// list prints everything that listens.
+func list(ctx context.Context, asJSON bool, stdout, stderr io.Writer) (int, error) {
+	ctx, cancel := context.WithTimeout(ctx, lookTime)
+	defer cancel()
+	all, err := inuse.Listening(ctx)
+	switch {
+	case err != nil:
+		fmt.Fprintf(stderr, "whyinuse: %v\n", err)
+		if asJSON {
+			return exitWrong, writeJSON(stdout, listing{Listening: []listener{}, Unseen: []string{}, Error: clean(err.Error())})
+		}
+		return exitWrong, nil
+	case asJSON:
+		return exitFree, writeJSON(stdout, listingOf(all))
+	}
+	_, err = io.WriteString(stdout, all.Text())
+	return exitFree, err
 }

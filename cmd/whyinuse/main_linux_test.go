@@ -33,11 +33,17 @@ func TestMain(m *testing.M) {
 		},
 		"holder": holderProgram,
 		"heir":   heirProgram,
+		"client": clientProgram,
+		"shell": func(args []string) error {
+			return exec.Command("sh", "-c", args[0]).Run()
+		},
 	})
 }
 
 // guard is how long a test waits for what has to happen, before it fails.
 const guard = time.Minute
+
+const nobody = 65534
 
 // The options of a socket that a test opens.
 type options []int
@@ -105,6 +111,18 @@ func heirProgram([]string) error {
 	return nil
 }
 
+// clientProgram is connected to an address.
+func clientProgram(args []string) error {
+	conn, err := net.Dial("tcp", args[0])
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	fmt.Println("ok")
+	bufio.NewReader(os.Stdin).ReadString('\n')
+	return nil
+}
+
 // open listens, on UDP too.
 func open(network, address string, o options) (interface{ Close() error }, error) {
 	ctx := context.Background()
@@ -151,6 +169,7 @@ func tellHere(t testing.TB, args ...string) object {
 	return parsed(t, code, stdout.String())
 }
 
+// parsed reads one object, and checks what is so of each.
 func parsed(t testing.TB, code int, text string) (o object) {
 	t.Helper()
 	decoder := json.NewDecoder(strings.NewReader(text))
@@ -158,14 +177,22 @@ func parsed(t testing.TB, code int, text string) (o object) {
 	if err := decoder.Decode(&o); err != nil {
 		t.Fatalf("exit code %d, %v: %s", code, err, text)
 	}
-	if o.Free != (o.Cause == "free") || code != map[bool]int{true: exitFree, false: exitInUse}[o.Free] {
+	checkSchema(t, text)
+	want := exitInUse
+	switch {
+	case o.Free == nil:
+		want = exitWrong
+	case *o.Free:
+		want = exitFree
+	}
+	if code != want || (o.Free == nil) != (o.Cause == "unknown" || o.Error != "") || (o.Free != nil && *o.Free) != (o.Cause == "free") {
 		t.Errorf("exit code %d with %s", code, text)
 	}
-	if o.Holders == nil || o.Unseen == nil || !strings.HasPrefix(o.Text, o.Network+" "+o.Address+" ") {
+	if (o.Error == "") != (o.Text != "") {
 		t.Errorf("incomplete: %s", text)
 	}
 	for _, h := range o.Holders {
-		if h.Processes == nil || h.State == "" || h.Network == "" || h.Count < 1 {
+		if h.Name == "" || h.State == "" || h.Network == "" || h.Count < 1 {
 			t.Errorf("incomplete: %s", text)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"os"
 
+	"example.com/reuse/internal/procfs"
 	"golang.org/x/sys/unix"
 )
 
@@ -30,8 +31,8 @@ func openSocket(family, kind int, uid uint32, bind netip.AddrPort, before, after
 func prepare(fd, family, kind int, uid uint32, bind netip.AddrPort, before, after []option) (cookie uint64, err error) {
 	if uid != uint32(unix.Geteuid()) {
 		// Only sockets of one user share a port. Root may be another.
-		if err := unix.Fchown(fd, int(uid), -1); err != nil {
-			return 0, fmt.Errorf("a socket of user %d: %w", uid, os.NewSyscallError("fchown", err))
+		if err := give(fd, uid); err != nil {
+			return 0, fmt.Errorf("a socket of user %d: %w", uid, err)
 		}
 	}
 	if err := setAll(fd, append(before, option{unix.SOL_SOCKET, unix.SO_REUSEPORT, 1, "SO_REUSEPORT"})); err != nil {
@@ -54,6 +55,15 @@ func prepare(fd, family, kind int, uid uint32, bind netip.AddrPort, before, afte
 	}
 	cookie, err = unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_COOKIE)
 	return cookie, unsupported("getsockopt SO_COOKIE", err)
+}
+
+// give makes the socket one of a user. The filter that systemd makes of ~@privileged
+// would kill a process for that call, so where there may be one it is not made.
+func give(fd int, uid uint32) error {
+	if procfs.FS("/proc").Sandboxed() {
+		return fmt.Errorf("fchown in a sandbox: %w", unix.EPERM)
+	}
+	return os.NewSyscallError("fchown", unix.Fchown(fd, int(uid), -1))
 }
 
 func setAll(fd int, options []option) error {

@@ -1,3 +1,3 @@
 // Package procfs finds the processes and the cgroup that a socket of Linux
-// belongs to.
+// belongs to, and what is known of them.
 package procfs

@@ -17,10 +17,10 @@ func FuzzStat(f *testing.F) {
 	f.Add(string(text), uint64(1))
 	f.Add("a) S 1 (b", uint64(1)<<63)
 	f.Fuzz(func(t *testing.T, s string, started uint64) {
-		parseStarted(s)
+		parseStat(s)
 		line := fmt.Sprintf("1 (%s) S 0 1 1 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 %d 1 2\n", s, started)
-		if got := parseStarted(line); got != started {
-			t.Errorf("%q: %d, want %d", line, got, started)
+		if got, ok := parseStat(line); !ok || got.Start != started || got.Name != s {
+			t.Errorf("%q: %+v, want %d", line, got, started)
 		}
 	})
 }
@@ -59,6 +59,18 @@ func FuzzParse(f *testing.F) {
 		}
 		if number, ok := socketInode(fmt.Sprintf("socket:[%d]", inode)); !ok || number != inode {
 			t.Errorf("%d, %v, want %d", number, ok, inode)
+		}
+	})
+}
+
+// FuzzFixedFiles reads hostile fdinfo; and finds a socket where the kernel writes it.
+func FuzzFixedFiles(f *testing.F) {
+	f.Add("UserFiles:\t1\n    0: socket:[1]\n", uint32(1))
+	f.Fuzz(func(t *testing.T, s string, inode uint32) {
+		parseFixedFiles(s)
+		text := fmt.Sprintf("UserFiles:\t2\n    1: socket:[%d]\n%s", inode, s)
+		if inodes, complete := parseFixedFiles(text); !complete || inodes[0] != inode {
+			t.Errorf("%q: %v, %v", text, inodes, complete)
 		}
 	})
 }

@@ -54,17 +54,17 @@ func TestHidden(t *testing.T) {
 			seek(option, as(otherUser), "found 0 forbidden true hidden false look permission options permission")
 		}
 	}
-	before := proc.FindOwners(t.Context(), map[uint32]bool{1: true}, nil)
+	before := proc.FindOwners(t.Context(), new(Guard), map[uint32]bool{1: true}, nil)
 	if before.Err != nil {
 		t.Errorf("with procfs: %+v", before)
 	}
 	if err := unix.Mount("none", "/proc", "tmpfs", 0, ""); err != nil {
 		t.Fatal(err)
 	}
-	if o := proc.FindOwners(t.Context(), map[uint32]bool{1: true}, nil); o.Err == nil {
+	if o := proc.FindOwners(t.Context(), new(Guard), map[uint32]bool{1: true}, nil); o.Err == nil {
 		t.Errorf("without procfs: %+v", o)
 	}
-	if proc.Command(os.Getpid()) != "" || proc.Started(os.Getpid()) != 0 {
+	if proc.Command(os.Getpid()) != "" || started(os.Getpid()) != 0 {
 		t.Error("without procfs a process has a name or a start")
 	}
 }

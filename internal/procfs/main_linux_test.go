@@ -19,7 +19,7 @@ import (
 const proc = FS("/proc")
 
 func TestMain(m *testing.M) {
-	testnet.Main(m, map[string]func([]string) error{"holder": holder, "waiter": waiter, "seeker": seeker})
+	testnet.Main(m, map[string]func([]string) error{"hanger": hanger, "holder": holder, "odd": testnet.Odd, "waiter": waiter, "seeker": seeker})
 }
 
 // holder opens a listener as descriptor args[0], with the name args[1] for
@@ -74,10 +74,10 @@ func seeker(args []string) error {
 		return err
 	}
 	wanted := map[uint32]bool{uint32(number): true}
-	owners := proc.FindOwners(context.Background(), wanted, nil)
+	owners := proc.FindOwners(context.Background(), new(Guard), wanted, nil)
 	one := Owners{Found: map[uint32][]Descriptor{}}
-	_, looked := one.look(context.Background(), proc, pid, wanted, true)
-	_, _, options := Options(Descriptor{pid, fd}, uint32(number))
+	_, looked := one.look(context.Background(), proc, Descriptor{PID: pid}, wanted, true)
+	_, _, options := Options(Descriptor{PID: pid, FD: fd}, uint32(number))
 	fmt.Println("found", len(owners.Found[uint32(number)]), "forbidden", owners.Forbidden > 0, "hidden", owners.Hidden,
 		"look", word(looked), "options", word(options))
 	return nil

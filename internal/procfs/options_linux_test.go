@@ -20,15 +20,15 @@ func TestOptions(t *testing.T) {
 	number, fd := inode(t, ln.(*net.TCPListener))
 	before := testnet.Descriptors(t)
 	for range 100 {
-		if addr, port, err := Options(Descriptor{os.Getpid(), fd}, number); err != nil || !addr || port {
+		if addr, port, err := Options(Descriptor{PID: os.Getpid(), FD: fd}, number); err != nil || !addr || port {
 			t.Fatal(addr, port, err)
 		}
-		for _, d := range []Descriptor{{os.Getpid(), 1 << 19}, {1 << 30, fd}} {
+		for _, d := range []Descriptor{{PID: os.Getpid(), FD: 1 << 19}, {PID: 1 << 30, FD: fd}} {
 			if _, _, err := Options(d, number); err == nil {
 				t.Fatalf("options of %+v", d)
 			}
 		}
-		if _, _, err := Options(Descriptor{os.Getpid(), fd}, number+1); err == nil {
+		if _, _, err := Options(Descriptor{PID: os.Getpid(), FD: fd}, number+1); err == nil {
 			t.Fatal("options of another inode")
 		}
 	}
@@ -52,7 +52,7 @@ func TestOptionsEach(t *testing.T) {
 			if err := unix.Fstat(fd, &stat); err != nil {
 				t.Fatal(err)
 			}
-			gotAddr, gotPort, err := Options(Descriptor{os.Getpid(), fd}, uint32(stat.Ino))
+			gotAddr, gotPort, err := Options(Descriptor{PID: os.Getpid(), FD: fd}, uint32(stat.Ino))
 			if err != nil || gotAddr != (addr != 0) || gotPort != (port != 0) {
 				t.Errorf("%d, %d: %v, %v, %v", addr, port, gotAddr, gotPort, err)
 			}
@@ -72,7 +72,7 @@ func TestOptionsReused(t *testing.T) {
 	if err := unix.Dup3(fd, at, unix.O_CLOEXEC); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := Options(Descriptor{os.Getpid(), at}, number); err != nil {
+	if _, _, err := Options(Descriptor{PID: os.Getpid(), FD: at}, number); err != nil {
 		t.Fatal(err)
 	}
 	file, err := os.Open("/dev/null")
@@ -90,12 +90,12 @@ func TestOptionsReused(t *testing.T) {
 		if err := unix.Dup3(with, at, unix.O_CLOEXEC); err != nil {
 			t.Fatal(err)
 		}
-		if addr, port, err := Options(Descriptor{os.Getpid(), at}, number); err == nil {
+		if addr, port, err := Options(Descriptor{PID: os.Getpid(), FD: at}, number); err == nil {
 			t.Errorf("options of another file: %v, %v", addr, port)
 		}
 	}
 	unix.Close(at)
-	if _, _, err := Options(Descriptor{os.Getpid(), at}, number); err == nil {
+	if _, _, err := Options(Descriptor{PID: os.Getpid(), FD: at}, number); err == nil {
 		t.Error("options of a closed descriptor")
 	}
 	if after := testnet.Descriptors(t); after != before-1 {
@@ -112,13 +112,13 @@ func TestOptionsOfAnother(t *testing.T) {
 	}
 	before := testnet.Descriptors(t)
 	for range 10 {
-		if addr, port, err := Options(Descriptor{p.Process.Pid, 50}, uint32(number)); err != nil || !addr || port {
+		if addr, port, err := Options(Descriptor{PID: p.Process.Pid, FD: 50}, uint32(number)); err != nil || !addr || port {
 			t.Fatal(addr, port, err)
 		}
-		if _, _, err := Options(Descriptor{p.Process.Pid, 50}, uint32(number)+1); err == nil {
+		if _, _, err := Options(Descriptor{PID: p.Process.Pid, FD: 50}, uint32(number)+1); err == nil {
 			t.Fatal("options of another inode")
 		}
-		if _, _, err := Options(Descriptor{p.Process.Pid, 51}, uint32(number)); err == nil {
+		if _, _, err := Options(Descriptor{PID: p.Process.Pid, FD: 51}, uint32(number)); err == nil {
 			t.Fatal("options of a descriptor that is not there")
 		}
 	}
@@ -127,7 +127,7 @@ func TestOptionsOfAnother(t *testing.T) {
 	}
 	p.Process.Kill()
 	p.Wait()
-	if _, _, err := Options(Descriptor{p.Process.Pid, 50}, uint32(number)); err == nil {
+	if _, _, err := Options(Descriptor{PID: p.Process.Pid, FD: 50}, uint32(number)); err == nil {
 		t.Error("options of a process that has ended")
 	}
 }

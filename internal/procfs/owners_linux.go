@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,7 +15,9 @@ import (
 
 // A Descriptor is an open file of a process.
 type Descriptor struct {
-	PID, FD int
+	PID    int
+	FD     int // -1 if it has no number: it is a fixed file of an io_uring
+	Thread int // the thread whose it is, if that is not the first; else 0
 }
 
 // Owners are the descriptors of sockets, by inode.
@@ -26,6 +29,8 @@ type Owners struct {
 	Skipped   int   // processes not looked through because the context ended
 	Hidden    bool  // processes of other users are not listed (hidepid)
 	Err       error // procfs is not to be read at all
+
+	rings []Descriptor // of io_uring
 }
 
 // firstDescriptors is how many descriptors of each process the first round looks
@@ -36,14 +41,20 @@ const firstDescriptors = 64
 
 // FindOwners looks for the descriptors of the sockets that are keys of inodes, in
 // the processes first before all others. It finds every process that has the
-// socket among its first 64 descriptors; and where none has it there and its value
-// is true, all others.
-func (fs FS) FindOwners(ctx context.Context, inodes map[uint32]bool, first []int) Owners {
+// socket among its first 64 descriptors. Where none has it there and its value is
+// true, it looks through all others; then through the fixed files of each io_uring; then
+// through the descriptor tables of threads, of which a process has more than one if it
+// has unshared them (CLONE_FILES) or if its first thread has ended.
+//
+// It does not find what is in no table: a socket on its way from one process to another,
+// the kernel's own, and the fixed files of an io_uring that has no descriptor itself or,
+// before Linux 6.13, of any.
+func (fs FS) FindOwners(ctx context.Context, g *Guard, inodes map[uint32]bool, first []int) Owners {
 	owners := Owners{Found: map[uint32][]Descriptor{}}
 	if len(inodes) == 0 {
 		return owners
 	}
-	pids, err := fs.processes()
+	pids, err := fs.Processes()
 	if err != nil {
 		owners.Err = err
 		return owners
@@ -56,10 +67,13 @@ func (fs FS) FindOwners(ctx context.Context, inodes map[uint32]bool, first []int
 			owners.Skipped = len(order) - i
 			return owners
 		}
-		more, err := owners.look(ctx, fs, pid, inodes, false)
+		more, err := owners.look(ctx, fs, Descriptor{PID: pid}, inodes, false)
 		switch {
 		case errors.Is(err, os.ErrPermission):
-			owners.Forbidden++
+			// The kernel says so of one that has just ended, too.
+			if _, err := os.Stat(fs.process(pid, "")); err == nil {
+				owners.Forbidden++
+			}
 		case more:
 			long = append(long, pid)
 		}
@@ -69,12 +83,16 @@ func (fs FS) FindOwners(ctx context.Context, inodes map[uint32]bool, first []int
 		if len(missing) == 0 {
 			break
 		}
-		more, _ := owners.look(ctx, fs, pid, missing, true)
+		more, _ := owners.look(ctx, fs, Descriptor{PID: pid}, missing, true)
 		if more {
 			owners.Skipped = len(long) - i
-			break
+			return owners
 		}
 	}
+	if missing := owners.missing(inodes); len(missing) > 0 {
+		owners.lookInRings(fs, missing)
+	}
+	owners.lookInThreads(ctx, g, fs, order, inodes)
 	return owners
 }
 
@@ -106,10 +124,10 @@ func (o *Owners) missing(inodes map[uint32]bool) map[uint32]bool {
 	return missing
 }
 
-// look adds descriptors of process pid. It reports whether there are more than
-// it looked at.
-func (o *Owners) look(ctx context.Context, fs FS, pid int, inodes map[uint32]bool, all bool) (more bool, err error) {
-	dir, err := os.Open(fs.process(pid, "fd"))
+// look adds descriptors of the table that a process or one of its threads has. It
+// reports whether there are more than it looked at.
+func (o *Owners) look(ctx context.Context, fs FS, of Descriptor, inodes map[uint32]bool, all bool) (more bool, err error) {
+	dir, err := os.Open(fs.table(of, "fd"))
 	if err != nil {
 		return false, err
 	}
@@ -130,13 +148,21 @@ func (o *Owners) look(ctx context.Context, fs FS, pid int, inodes map[uint32]boo
 			if err != nil {
 				continue // closed in the meantime
 			}
-			inode, ok := socketInode(string(buf[:n]))
-			if _, wanted := inodes[inode]; !ok || !wanted {
+			link := string(buf[:n])
+			inode, ok := socketInode(link)
+			isRing := link == "anon_inode:[io_uring]"
+			if _, wanted := inodes[inode]; !isRing && !(ok && wanted) {
 				continue
 			}
 			fd, err := strconv.Atoi(name)
-			if err == nil {
-				o.Found[inode] = append(o.Found[inode], Descriptor{pid, fd})
+			if err != nil {
+				continue
+			}
+			d := Descriptor{PID: of.PID, FD: fd, Thread: of.Thread}
+			if isRing {
+				o.rings = append(o.rings, d)
+			} else {
+				o.Found[inode] = append(o.Found[inode], d)
 			}
 		}
 		if !all {
@@ -146,6 +172,14 @@ func (o *Owners) look(ctx context.Context, fs FS, pid int, inodes map[uint32]boo
 			return true, nil
 		}
 	}
+}
+
+// table returns the name of a directory that shows the table of d.
+func (fs FS) table(d Descriptor, name string) string {
+	if d.Thread != 0 {
+		name = filepath.Join("task", strconv.Itoa(d.Thread), name)
+	}
+	return fs.process(d.PID, name)
 }
 
 // socketInode parses what a socket's descriptor links to.
@@ -158,8 +192,8 @@ func socketInode(link string) (inode uint32, ok bool) {
 	return uint32(n), err == nil
 }
 
-// processes returns the ids of all processes that procfs lists.
-func (fs FS) processes() ([]int, error) {
+// Processes returns the ids of all processes that procfs lists.
+func (fs FS) Processes() ([]int, error) {
 	dir, err := os.Open(string(fs))
 	if err != nil {
 		return nil, err

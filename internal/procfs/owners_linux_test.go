@@ -73,26 +73,26 @@ func TestFindOwners(t *testing.T) {
 		}
 		return fds
 	}
-	o := proc.FindOwners(t.Context(), map[uint32]bool{low: true, hidden: true}, nil)
+	o := proc.FindOwners(t.Context(), new(Guard), map[uint32]bool{low: true, hidden: true}, nil)
 	if got := own(o, low); !slices.Contains(got, fd) {
 		t.Errorf("the listener is %v, want %d", got, fd)
 	}
 	if got := own(o, hidden); !slices.Contains(got, far) {
 		t.Errorf("the high one is %v, want %d", got, far)
 	}
-	o = proc.FindOwners(t.Context(), map[uint32]bool{low: true, hidden: false}, nil)
+	o = proc.FindOwners(t.Context(), new(Guard), map[uint32]bool{low: true, hidden: false}, nil)
 	if got := own(o, hidden); len(got) != 0 {
 		t.Errorf("the high one is found, though it is not worth it: %v", got)
 	}
-	if o := proc.FindOwners(t.Context(), map[uint32]bool{1<<32 - 1: true}, nil); len(o.Found) != 0 || o.Err != nil {
+	if o := proc.FindOwners(t.Context(), new(Guard), map[uint32]bool{1<<32 - 1: true}, nil); len(o.Found) != 0 || o.Err != nil {
 		t.Errorf("a socket that is not there: %+v", o)
 	}
-	if o := proc.FindOwners(t.Context(), nil, nil); len(o.Found) != 0 || o.Forbidden != 0 {
+	if o := proc.FindOwners(t.Context(), new(Guard), nil, nil); len(o.Found) != 0 || o.Forbidden != 0 {
 		t.Errorf("no sockets: %+v", o)
 	}
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
-	if o := proc.FindOwners(ended, map[uint32]bool{low: true}, nil); o.Skipped == 0 || len(o.Found) != 0 {
+	if o := proc.FindOwners(ended, new(Guard), map[uint32]bool{low: true}, nil); o.Skipped == 0 || len(o.Found) != 0 {
 		t.Errorf("with an ended context: %+v", o)
 	}
 	if after := testnet.Descriptors(t); after != before {
@@ -116,7 +116,7 @@ func TestInherited(t *testing.T) {
 	defer f.Close()
 	child, _ := start(t, func(cmd *exec.Cmd) { cmd.ExtraFiles = []*os.File{f} }, "waiter")
 	found := func() (pids []int) {
-		for _, d := range proc.FindOwners(t.Context(), map[uint32]bool{number: true}, []int{child.Process.Pid}).Found[number] {
+		for _, d := range proc.FindOwners(t.Context(), new(Guard), map[uint32]bool{number: true}, []int{child.Process.Pid}).Found[number] {
 			if addr, port, err := Options(d, number); err != nil || !addr || port {
 				t.Errorf("options of %+v: %v, %v, %v", d, addr, port, err)
 			}

@@ -1,20 +1,97 @@
 package procfs
 
 import (
+	"slices"
 	"testing"
 )
 
-func TestParseStarted(t *testing.T) {
+func TestParseStat(t *testing.T) {
+	const rest = " 8 20 0 1 0 4242 1 2"
 	for _, test := range []struct {
 		stat string
-		want uint64
+		want Process
 	}{
-		{"", 0}, {"1 (a", 0}, {"1 (a) S", 0},
-		{"1 (init) S 0 1 1 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 4242 1 2", 4242},
-		{"1 (a) b (c) S 0 1 1 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 4242 1 2", 4242},
+		{"", Process{}}, {"1 (a", Process{}}, {"1 (a) S", Process{}}, {")(", Process{}},
+		{"1 (init) S 0 1 1 0 -1 4194560 1 2 3 4 5 6 7" + rest, Process{Name: "init", State: 'S', Group: 1, Start: 4242}},
+		{"7 (a) b (c) T 3 7 1 34819 -1 4194560 1 2 3 4 5 6 7" + rest, Process{Name: "a) b (c", State: 'T', Parent: 3, Group: 7, Terminal: "pts/3", Start: 4242}},
+		{"7 (\n) t 3 7 1 1025 -1 4194560 1 2 3 4 5 6 7" + rest, Process{Name: "\n", State: 't', Parent: 3, Group: 7, Terminal: "tty1", Start: 4242}},
 	} {
-		if got := parseStarted(test.stat); got != test.want {
-			t.Errorf("%q: %d, want %d", test.stat, got, test.want)
+		if got, ok := parseStat(test.stat); got != test.want || ok != (test.want.Start != 0) {
+			t.Errorf("%q: %+v, %v, want %+v", test.stat, got, ok, test.want)
+		}
+	}
+}
+
+func TestTerminalName(t *testing.T) {
+	for device, want := range map[uint32]string{
+		0: "", 0x8800: "pts/0", 0x8803: "pts/3", 0x88ff: "pts/255", 0x108800: "pts/256", 0x401: "tty1", 0x440: "ttyS0", 0x400: "", 0x501: "",
+	} {
+		if got := terminalName(device); got != want {
+			t.Errorf("%#x: %q, want %q", device, got, want)
+		}
+	}
+}
+
+func TestParseStatus(t *testing.T) {
+	for _, test := range []struct {
+		status      string
+		uid, tracer int
+		sandboxed   bool
+	}{
+		{"", -1, 0, false},
+		{"Name:\tUid: 7\nUid:\t1000\t0\t0\t0\nTracerPid:\t12\nSeccomp:\t0\n", 1000, 12, false},
+		{"Uid:\n\nTracerPid:\tx\nSeccomp:\t2\nSeccomp_filters:\t0\n", -1, 0, true},
+		{"Uid:\t65534\t\nSeccomp:\t1\n", 65534, 0, true},
+	} {
+		if uid, tracer, _ := parseStatus(test.status); uid != test.uid || tracer != test.tracer {
+			t.Errorf("%q: user %d, tracer %d", test.status, uid, tracer)
+		}
+		if got := parseSandboxed(test.status); got != test.sandboxed {
+			t.Errorf("%q: sandboxed %v", test.status, got)
+		}
+	}
+}
+
+func TestParseStatusProcess(t *testing.T) {
+	for status, want := range map[string]int{"": 0, "Name:\tTgid: 3\nTgid:\t12\nPid:\t13\n": 12, "Tgid:\tx\n": 0} {
+		if _, _, got := parseStatus(status); got != want {
+			t.Errorf("%q: process %d", status, got)
+		}
+	}
+}
+
+func TestParseCgroup(t *testing.T) {
+	for text, want := range map[string]string{
+		"": "", "0::/\n": "/", "0::/system.slice/nginx.service\n": "/system.slice/nginx.service",
+		"9:name=systemd:/a.service\n8:pids:/b\n0::/\n": "/a.service",
+		"0::/\n9:name=systemd:/a.service\n":            "/a.service",
+		"9:name=systemd:/a.service\n0::/b.service\n":   "/b.service",
+		"0::/b.service\n9:name=systemd:/a.service\n":   "/b.service",
+		"4:memory:/docker/x\n":                         "", "0::/a:b \n": "/a:b ", "malformed\n0:\n": "",
+	} {
+		if got := parseCgroup(text); got != want {
+			t.Errorf("%q: %q, want %q", text, got, want)
+		}
+	}
+}
+
+func TestParseFixedFiles(t *testing.T) {
+	for _, test := range []struct {
+		text     string
+		inodes   []uint32
+		complete bool
+	}{
+		{"", nil, false},
+		{"pos:\t0\n", nil, false},
+		{"SqMask:\t0x3\nUserFiles:\t0\nUserBufs:\t0\n", nil, true},
+		{"UserFiles:\t2\nUserBufs:\t0\n", nil, false}, // the kernel had no time
+		{"UserFiles:\t3\n    1: socket:[77]\n    2: /tmp/socket:[78]\nUserBufs:\t1\n    0: socket:[79]\n", []uint32{77}, true},
+		{"UserFiles:\t1\n    0: TCP\nUserBufs:\t0\n", nil, true}, // as Linux 6.12 has it
+		{"UserFiles:", nil, true},
+	} {
+		inodes, complete := parseFixedFiles(test.text)
+		if !slices.Equal(inodes, test.inodes) || complete != test.complete {
+			t.Errorf("%q: %v, %v", test.text, inodes, complete)
 		}
 	}
 }

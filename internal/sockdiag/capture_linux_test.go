@@ -150,7 +150,7 @@ func captured(t testing.TB, flags uint16, body []byte) (data []byte, err error) 
 		return nil, err
 	}
 	defer c.Close()
-	if err := c.send(flags, body); err != nil {
+	if err := c.send(unix.SOCK_DIAG_BY_FAMILY, flags, body); err != nil {
 		return nil, err
 	}
 	for {

@@ -18,6 +18,8 @@ type Conn struct {
 	fd  int
 	seq uint32
 	buf []byte
+
+	perFamily bool // the kernel has no request for both
 }
 
 // silence is how long the kernel may take for the next part of an answer. It
@@ -78,7 +80,7 @@ type Request struct {
 	States     States // 0 means AnyState
 	LocalPort  uint16 // 0 any
 	RemotePort uint16 // 0 any
-	Limit      int    // stop after so many sockets of each family; 0 never
+	Limit      int    // stop after so many sockets; 0 never
 }
 
 // errEnough ends an answer.
@@ -90,30 +92,63 @@ func (c *Conn) Sockets(ctx context.Context, r Request) ([]Socket, error) {
 	if r.States == 0 {
 		r.States = AnyState
 	}
+	if r.Family == 0 && r.Protocol == unix.IPPROTO_TCP && !c.perFamily {
+		// The kernel walks once, and not for each family.
+		sockets, err := c.dump(ctx, getTCP, bothRequest(r), r)
+		if err == nil || !Missing(err) {
+			return sockets, err
+		}
+		c.perFamily = true
+	}
 	families := []uint8{r.Family}
 	if r.Family == 0 {
 		families = []uint8{unix.AF_INET, unix.AF_INET6}
 	}
 	var sockets []Socket
 	for _, family := range families {
-		before := len(sockets)
-		err := c.ask(ctx, unix.NLM_F_DUMP, inetRequest(r, family), func(body reader) error {
-			s, err := parseInet(body, r.Protocol)
-			// What the kernel should have left out is not taken on trust.
-			if err == nil && (r.LocalPort == 0 || r.LocalPort == s.Local.Port()) &&
-				(r.RemotePort == 0 || r.RemotePort == s.Remote.Port()) {
-				sockets = append(sockets, s)
-			}
-			if err == nil && r.Limit > 0 && len(sockets)-before == r.Limit {
-				err = errEnough
-			}
-			return err
-		})
-		if err != nil && err != errEnough {
-			return nil, fmt.Errorf("sock_diag dump of protocol %d, family %d: %w", r.Protocol, family, err)
+		more, err := c.dump(ctx, unix.SOCK_DIAG_BY_FAMILY, inetRequest(r, family), r)
+		if err != nil {
+			return nil, err
+		}
+		sockets = append(sockets, more...)
+		if r.Limit > 0 && len(sockets) >= r.Limit {
+			return sockets[:r.Limit], nil
 		}
 	}
 	return sockets, nil
+}
+
+// getTCP is TCPDIAG_GETSOCK of linux/inet_diag.h, which dumps both families.
+const getTCP = 18
+
+// dump returns the sockets of one answer.
+func (c *Conn) dump(ctx context.Context, kind uint16, body []byte, r Request) (sockets []Socket, err error) {
+	err = c.ask(ctx, kind, unix.NLM_F_DUMP, body, func(body reader) error {
+		s, err := parseInet(body, r.Protocol)
+		// What the kernel should have left out is not taken on trust.
+		if err == nil && (r.LocalPort == 0 || r.LocalPort == s.Local.Port()) &&
+			(r.RemotePort == 0 || r.RemotePort == s.Remote.Port()) {
+			sockets = append(sockets, s)
+		}
+		if err == nil && r.Limit > 0 && len(sockets) == r.Limit {
+			err = errEnough
+		}
+		return err
+	})
+	if err != nil && err != errEnough {
+		return nil, fmt.Errorf("sock_diag dump of protocol %d: %w", r.Protocol, err)
+	}
+	return sockets, nil
+}
+
+// bothRequest returns a struct inet_diag_req, which is for both families.
+func bothRequest(r Request) []byte {
+	const idAt, statesAt, size = 4, 52, 60
+	body := make([]byte, size)
+	binary.BigEndian.PutUint16(body[idAt:], r.LocalPort)
+	binary.BigEndian.PutUint16(body[idAt+2:], r.RemotePort)
+	binary.NativeEndian.PutUint32(body[statesAt:], uint32(r.States))
+	return body
 }
 
 // inetRequest returns a struct inet_diag_req_v2.
@@ -130,7 +165,7 @@ func inetRequest(r Request, family uint8) []byte {
 // is unix.ENOENT if it is not there any more.
 func (c *Conn) Lookup(ctx context.Context, s Socket) (Socket, error) {
 	found := Socket{}
-	err := c.ask(ctx, 0, lookupRequest(s), func(body reader) (err error) {
+	err := c.ask(ctx, unix.SOCK_DIAG_BY_FAMILY, 0, lookupRequest(s), func(body reader) (err error) {
 		found, err = parseInet(body, s.Protocol)
 		return err
 	})
@@ -175,7 +210,7 @@ func putAddr(b []byte, family uint8, addr netip.Addr) {
 // UnixSockets returns all sockets of family AF_UNIX.
 func (c *Conn) UnixSockets(ctx context.Context) ([]UnixSocket, error) {
 	var sockets []UnixSocket
-	err := c.ask(ctx, unix.NLM_F_DUMP, unixRequest(), func(body reader) error {
+	err := c.ask(ctx, unix.SOCK_DIAG_BY_FAMILY, unix.NLM_F_DUMP, unixRequest(), func(body reader) error {
 		s, err := parseUnix(body)
 		if err == nil {
 			sockets = append(sockets, s)
@@ -199,8 +234,8 @@ func unixRequest() []byte {
 }
 
 // ask sends a request and calls f with each socket of the answer.
-func (c *Conn) ask(ctx context.Context, flags uint16, body []byte, f func(reader) error) error {
-	complete, err := c.exchange(ctx, flags, body, f)
+func (c *Conn) ask(ctx context.Context, kind, flags uint16, body []byte, f func(reader) error) error {
+	complete, err := c.exchange(ctx, kind, flags, body, f)
 	if complete {
 		return err
 	}
@@ -215,8 +250,8 @@ func (c *Conn) ask(ctx context.Context, flags uint16, body []byte, f func(reader
 }
 
 // exchange is ask. It reports whether the answer was received to its end.
-func (c *Conn) exchange(ctx context.Context, flags uint16, body []byte, f func(reader) error) (complete bool, err error) {
-	if err := c.send(flags, body); err != nil {
+func (c *Conn) exchange(ctx context.Context, kind, flags uint16, body []byte, f func(reader) error) (complete bool, err error) {
+	if err := c.send(kind, flags, body); err != nil {
 		return true, err
 	}
 	for {
@@ -227,9 +262,9 @@ func (c *Conn) exchange(ctx context.Context, flags uint16, body []byte, f func(r
 		if err != nil {
 			return false, err
 		}
-		done, err := eachMessage(datagram, binary.NativeEndian, c.seq, func(kind uint16, body reader) error {
-			if kind != unix.SOCK_DIAG_BY_FAMILY {
-				return fmt.Errorf("%w: type %d", errMalformed, kind)
+		done, err := eachMessage(datagram, binary.NativeEndian, c.seq, func(answer uint16, body reader) error {
+			if answer != kind {
+				return fmt.Errorf("%w: type %d", errMalformed, answer)
 			}
 			return f(body)
 		})
@@ -240,11 +275,11 @@ func (c *Conn) exchange(ctx context.Context, flags uint16, body []byte, f func(r
 }
 
 // send sends a request.
-func (c *Conn) send(flags uint16, body []byte) error {
+func (c *Conn) send(kind, flags uint16, body []byte) error {
 	c.seq++
 	message := make([]byte, sizeHeader, sizeHeader+len(body))
 	binary.NativeEndian.PutUint32(message, uint32(sizeHeader+len(body)))
-	binary.NativeEndian.PutUint16(message[4:], unix.SOCK_DIAG_BY_FAMILY)
+	binary.NativeEndian.PutUint16(message[4:], kind)
 	binary.NativeEndian.PutUint16(message[6:], unix.NLM_F_REQUEST|flags)
 	binary.NativeEndian.PutUint32(message[8:], c.seq)
 	message = append(message, body...)

@@ -26,7 +26,7 @@ func (c *Conn) Members(ctx context.Context, r Request) ([]Member, error) {
 	binary.NativeEndian.PutUint32(body[4:], uint32(r.States))
 	binary.BigEndian.PutUint16(body[8:], r.LocalPort)
 	var members []Member
-	err := c.ask(ctx, unix.NLM_F_DUMP, body, func(body reader) error {
+	err := c.ask(ctx, unix.SOCK_DIAG_BY_FAMILY, unix.NLM_F_DUMP, body, func(body reader) error {
 		m := Member{}
 		var err error
 		if m.Socket, err = parseInet(body, r.Protocol); err != nil {

@@ -10,8 +10,15 @@ import (
 
 // ReadProcUnix is [Conn.UnixSockets] from /proc/net/unix, which lacks uids and
 // the files' inodes, and shows NULs as @.
-func ReadProcUnix() ([]UnixSocket, error) {
-	f, err := os.Open(procNet + "unix")
+func ReadProcUnix() ([]UnixSocket, error) { return readUnixTable(procNet + "unix") }
+
+// ReadProcUnixOf is [ReadProcUnix] of the network namespace of a process.
+func ReadProcUnixOf(pid int) ([]UnixSocket, error) {
+	return readUnixTable(fmt.Sprintf("/proc/%d/net/unix", pid))
+}
+
+func readUnixTable(name string) ([]UnixSocket, error) {
+	f, err := os.Open(name)
 	if err != nil {
 		return nil, err
 	}

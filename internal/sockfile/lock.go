@@ -21,7 +21,9 @@ import (
 // The lock ends with its holder, so a file that a killed process left blocks
 // nobody. To this end everybody who may write to the directory may open the file;
 // and nobody else may, so that nobody else can lock it.
-func lock(path string) (unlock func(), err error) {
+func lock(path string) (unlock func(), err error) { return lockBy(path, mayChown) }
+
+func lockBy(path string, mayChown func() bool) (unlock func(), err error) {
 	name := path + ".reuse-lock"
 	for {
 		// Not O_CREATE, which fs.protected_regular refuses for the file of
@@ -29,7 +31,7 @@ func lock(path string) (unlock func(), err error) {
 		f, err := os.OpenFile(name, os.O_WRONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
-			f, err = create(name)
+			f, err = create(name, mayChown)
 			if errors.Is(err, fs.ErrExist) {
 				continue
 			}
@@ -67,9 +69,9 @@ func lock(path string) (unlock func(), err error) {
 
 // create makes a lock file. It gets its name when it has its mode: a process that
 // is killed before leaves a file with a random name, which blocks nobody.
-func create(name string) (*os.File, error) {
+func create(name string, mayChown func() bool) (*os.File, error) {
 	temporary := fmt.Sprintf("%s-%08x", name, rand.Uint32())
-	f, err := createDirectly(temporary)
+	f, err := createDirectly(temporary, mayChown)
 	if err != nil {
 		return nil, err
 	}
@@ -83,12 +85,13 @@ func create(name string) (*os.File, error) {
 	if err == unix.EEXIST {
 		return nil, err
 	}
-	return createDirectly(name) // hard links are not supported, or not permitted
+	return createDirectly(name, mayChown) // hard links are not supported, or not permitted
 }
 
 // createDirectly makes a file that can be opened for writing by those who may
-// write to its directory, whatever the umask.
-func createDirectly(name string) (*os.File, error) {
+// write to its directory, whatever the umask. Where it may not be given to them, it is
+// its maker's alone.
+func createDirectly(name string, mayChown func() bool) (*os.File, error) {
 	dir, _ := filepath.Split(name)
 	info, err := os.Stat(cmp.Or(dir, "."))
 	if err != nil {
@@ -99,10 +102,24 @@ func createDirectly(name string) (*os.File, error) {
 		return nil, err
 	}
 	mode := 0o600 | info.Mode()&0o022
-	owner := info.Sys().(*syscall.Stat_t)
-	if f.Chown(int(owner.Uid), int(owner.Gid)) != nil && f.Chown(-1, int(owner.Gid)) != nil {
-		mode &^= 0o020 // it is another group's
+	if owner := info.Sys().(*syscall.Stat_t); !give(f, owner.Uid, owner.Gid, mayChown) {
+		mode &^= 0o020
 	}
 	f.Chmod(mode)
 	return f, nil
+}
+
+// give gives a file to a user and a group, or else to the group. It reports whether the
+// group has it.
+func give(f *os.File, uid, gid uint32, mayChown func() bool) bool {
+	if info, err := f.Stat(); err == nil {
+		has := info.Sys().(*syscall.Stat_t)
+		if has.Uid == uid && has.Gid == gid {
+			return true
+		}
+		if !mayChown() {
+			return has.Gid == gid
+		}
+	}
+	return f.Chown(int(uid), int(gid)) == nil || f.Chown(-1, int(gid)) == nil
 }

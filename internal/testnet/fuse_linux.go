@@ -58,18 +58,38 @@ func Hosts(t testing.TB) (one, other string) {
 	return shared.mount(t), shared.mount(t)
 }
 
+// A Hanging file has HangingParts parts, HangingStep bytes apart.
+const (
+	HangingParts = 16
+	HangingStep  = 1 << 16
+)
+
+// Hanging returns a file whose parts fail to be read once, or twice, and from then on
+// hang the reader until the test ends. (The kernel reads a page that is mapped without a
+// lock of the memory, once or twice, and then with it: filemap_fault.) The calling
+// goroutine has called PrivateMounts, and has started the processes that use it, which
+// can end only when it is gone.
+func Hanging(t testing.TB) (name string) {
+	t.Helper()
+	hanging := &file{number: fuseRoot + 1, mode: unix.S_IFREG | 0o666, size: HangingParts * HangingStep}
+	d := &directory{files: map[string]*file{"hanging": hanging}, last: 1, reads: map[uint64]int{}}
+	return filepath.Join(d.mount(t), "hanging")
+}
+
 // A directory is a file system of the FUSE protocol: one directory with files that
-// are empty (include/uapi/linux/fuse.h).
+// cannot be read (include/uapi/linux/fuse.h).
 type directory struct {
 	mu    sync.Mutex
 	files map[string]*file
 	last  uint64
+	reads map[uint64]int // of a Hanging file, by offset
 }
 
 type file struct {
 	number   uint64
 	mode     uint32
 	uid, gid uint32
+	size     uint64
 }
 
 const (
@@ -81,6 +101,7 @@ const (
 	fuseUnlink  = 10
 	fuseLink    = 13
 	fuseOpen    = 14
+	fuseRead    = 15
 	fuseStatfs  = 17
 	fuseRelease = 18
 	fuseFlush   = 25
@@ -100,8 +121,8 @@ type fuseRequest struct {
 }
 
 type fuseAttr struct {
-	Number              uint64
-	_                   [5]uint64
+	Number, Size        uint64
+	_                   [4]uint64
 	_                   [3]uint32
 	Mode, Links         uint32
 	UID, GID            uint32
@@ -155,8 +176,8 @@ func (d *directory) serve(fd int) error {
 		if _, err := binary.Decode(buffer[:n], binary.NativeEndian, &r); err != nil {
 			return err
 		}
-		if r.Op == fuseForget || r.Op == fuseForgets || r.Op == fuseIntr {
-			continue
+		if r.Op == fuseForget || r.Op == fuseForgets || r.Op == fuseIntr || r.Op == fuseRead && d.hangs(buffer[binary.Size(r):n]) {
+			continue // without an answer
 		}
 		var answer bytes.Buffer
 		errno := d.answer(&answer, r, buffer[binary.Size(r):n])
@@ -241,12 +262,23 @@ func (d *directory) answer(w *bytes.Buffer, r fuseRequest, args []byte) unix.Err
 		return 0
 	case fuseOpen:
 		return put([2]uint64{})
+	case fuseRead:
+		return unix.EIO
 	case fuseStatfs:
 		return put([10]uint64{})
 	case fuseFlush, fuseRelease:
 		return 0
 	}
 	return unix.ENOSYS
+}
+
+// hangs reports whether the reader of a Hanging file has to wait.
+func (d *directory) hangs(args []byte) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	offset := binary.NativeEndian.Uint64(args[8:])
+	d.reads[offset]++
+	return d.reads[offset] > 1+int(offset/HangingStep%2)
 }
 
 // numbered returns the file with a number, nil if it has been removed.
@@ -263,5 +295,5 @@ func (d *directory) numbered(number uint64) *file {
 }
 
 func (f *file) attr() fuseAttr {
-	return fuseAttr{Number: f.number, Mode: f.mode, Links: 1, UID: f.uid, GID: f.gid, BlockSize: 4096}
+	return fuseAttr{Number: f.number, Size: f.size, Mode: f.mode, Links: 1, UID: f.uid, GID: f.gid, BlockSize: 4096}
 }

@@ -47,7 +47,11 @@ func Main(m *testing.M, programs map[string]func(args []string) error) {
 	if !ok {
 		os.Exit(m.Run())
 	}
-	if err := programs[name](os.Args[1:]); err != nil {
+	err := enterSandbox()
+	if err == nil {
+		err = programs[name](os.Args[1:])
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
@@ -65,6 +69,11 @@ type Process struct {
 // killed at the end of the test, or after a minute, ten minutes if tests are [Long]. What it prints to its standard error is shown if the test fails.
 func Start(t testing.TB, uid int, program string, args ...string) *Process {
 	t.Helper()
+	return start(t, nil, uid, program, args...)
+}
+
+func start(t testing.TB, env []string, uid int, program string, args ...string) *Process {
+	t.Helper()
 	if os.Getenv(emulatedEnv) != "" {
 		t.Skip("needs another process of this program, which is emulated")
 	}
@@ -73,6 +82,7 @@ func Start(t testing.TB, uid int, program string, args ...string) *Process {
 	cmd := exec.Command("/proc/self/exe", args...)
 	// With the race detector a process would sleep for a second at its end.
 	cmd.Env = append(os.Environ(), programEnv+"="+program, "GORACE=atexit_sleep_ms=0")
+	cmd.Env = append(cmd.Env, env...)
 	// No pipe, which a process that it starts could keep open.
 	fd, err := unix.MemfdCreate("stderr", unix.MFD_CLOEXEC)
 	if err != nil {

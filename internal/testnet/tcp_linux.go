@@ -141,7 +141,7 @@ func fill(t testing.TB, conn *net.TCPConn) {
 // See returns when the connection from local to remote is in state. The kernel
 // changes it while the other side's system call runs, or just after.
 //
-// It goes by the two ports. An emulator of another architecture shows the
+// It goes by the two ports and the IP version. An emulator of another architecture shows the
 // host's addresses, in the host's byte order.
 func See(t testing.TB, local, remote net.Addr, state State) {
 	t.Helper()
@@ -149,7 +149,8 @@ func See(t testing.TB, local, remote net.Addr, state State) {
 	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); runtime.Gosched() {
 		got = got[:0]
 		for _, s := range Sockets(t) {
-			if s.Local.Port() == port(local) && s.Remote.Port() == port(remote) {
+			sameVersion := s.Local.Addr().Unmap().Is4() == (local.(*net.TCPAddr).IP.To4() != nil)
+			if s.Local.Port() == port(local) && s.Remote.Port() == port(remote) && sameVersion {
 				got = append(got, s)
 			}
 		}
