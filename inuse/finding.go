@@ -172,7 +172,9 @@ func (f *finding) see() {
 func (f *finding) name() {
 	for i := range f.holders {
 		h := &f.holders[i]
-		h.cause = f.cause
+		if h.cause == "" {
+			h.cause = f.cause
+		}
 		if h.Name == "" {
 			h.Name = h.nameOf()
 		}
@@ -327,6 +329,9 @@ func (f *finding) choose() (rs []Remedy) {
 		if f.cause == CauseDualStack {
 			add("v6only")
 		}
+		if f.cause == CauseBound && f.passes.addr {
+			add(f.reuseAddr())
+		}
 		rs = append(rs, f.share()...)
 		if slices.ContainsFunc(rs, func(r Remedy) bool { return r.Kind == "stop-publisher" }) && len(f.hints) == 0 {
 			f.hints = append(f.hints, "to look before, use docker ps")
@@ -338,6 +343,9 @@ func (f *finding) choose() (rs []Remedy) {
 		rs = f.stop()
 		if f.passes.addr {
 			add(f.reuseAddr())
+		}
+		if len(rs) == 0 {
+			add(f.look())
 		}
 	case CauseLeftover:
 		if has("seconds") {

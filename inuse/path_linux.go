@@ -184,7 +184,7 @@ func otherNetworks(ctx context.Context) (pids []int, all bool) {
 	}
 	defer dir.Close()
 	names, err := dir.Readdirnames(-1)
-	all = err == nil
+	all = err == nil && slices.Contains(names, "1") // else /proc hides some (hidepid)
 	seen := map[string]bool{own: true}
 	for _, name := range names {
 		pid, err := strconv.Atoi(name)

@@ -191,7 +191,7 @@ func (f *finding) held(found pathHolders, state sockfile.State) *finding {
 		f.cause = CauseFree
 	case len(found.holders) == 0:
 		f.cause = CauseStalePerhaps
-	case slices.ContainsFunc(processes, func(p Process) bool { return !f.attempt.check && p.PID == os.Getpid() }):
+	case slices.ContainsFunc(processes, func(p Process) bool { return p.PID == os.Getpid() }):
 		f.cause = CauseSelf
 		f.facts["self"] = alreadyOurs
 	case found.elsewhere:
