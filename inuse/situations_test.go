@@ -41,7 +41,7 @@ func workers(first Process, n int) []Process {
 
 var (
 	avahi    = process(420, "avahi-daemon", 2*day).in(service("avahi-daemon"))
-	leftover = []Holder{{Network: "tcp4", Local: at("0.0.0.0:8080"), Remote: at("192.0.2.1:5000"), State: "TIME_WAIT", Count: 7, UID: -1, Expires: 42 * time.Second}}
+	leftover = []Holder{{Network: "tcp4", Local: at("192.0.2.7:8080"), Remote: at("192.0.2.1:5000"), State: "TIME_WAIT", Count: 7, UID: -1, Expires: 42 * time.Second}}
 )
 
 // situations are what is found in those of golden.txt.
