@@ -133,6 +133,9 @@ func (f *finding) complete() {
 
 // see says what could not be seen, and what else is worth knowing.
 func (f *finding) see() {
+	if f.cause == CauseNoProcess && len(f.holders) > 0 && f.sight.others {
+		f.unseen = append(f.unseen, "processes that even root may not look at")
+	}
 	for _, h := range f.holders {
 		if len(h.Processes) > 0 || h.noProcess() || f.cause == CauseNoProcess || f.cause == CauseKernel {
 			continue

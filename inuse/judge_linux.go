@@ -30,7 +30,7 @@ func (l *look) judge() *finding {
 			f.holders = append(f.holders, h)
 		}
 	}
-	slices.SortStableFunc(f.holders, func(a, b Holder) int { return cmp.Compare(rank(a.cause), rank(b.cause)) })
+	slices.SortStableFunc(f.holders, func(a, b Holder) int { return cmp.Or(cmp.Compare(rank(a.cause), rank(b.cause)), older(a, b)) })
 	refused := l.trial != nil && l.trial.withAddr != nil
 	switch {
 	case len(f.holders) > 0:
@@ -53,6 +53,16 @@ func (l *look) judge() *finding {
 		}
 	}
 	return f
+}
+
+// older compares two sockets by the age of the first of their processes: the kernel's
+// order is none.
+func older(a, b Holder) int {
+	if len(a.Processes) == 0 || len(b.Processes) == 0 {
+		return cmp.Compare(len(b.Processes), len(a.Processes))
+	}
+	p, q := a.Processes[0], b.Processes[0]
+	return cmp.Or(p.Started.Compare(q.Started), cmp.Compare(p.PID, q.PID))
 }
 
 // unread says why not all sockets are known.
@@ -206,7 +216,7 @@ func (l *look) cause(g *group, passes passes) (_ Cause, ok bool) {
 	case g.link != "":
 		return CauseKernel, true
 	case len(g.processes) == 0 && g.unit.name == "" && g.unit.container == "" || l.asker.container && len(g.processes) == 0:
-		if l.seesAll() {
+		if l.seesAll(g) {
 			return CauseNoProcess, true
 		}
 		return CauseHidden, true
@@ -224,9 +234,11 @@ func (l *look) cause(g *group, passes passes) (_ Cause, ok bool) {
 	return CauseListener, true
 }
 
-// seesAll reports whether a process would have been seen if one had the socket.
-func (l *look) seesAll() bool {
-	return l.asker.root && !l.asker.container && !l.asker.blind && !l.sight.others && !l.sight.hidden && !l.sight.late && l.sight.err == nil
+// seesAll reports whether a process would have been seen if one had the socket. Of its own
+// user, even root may not look at those that have more rights, but few do.
+func (l *look) seesAll(g *group) bool {
+	return l.asker.root && !l.asker.container && !l.asker.blind && (!l.sight.others || int(g.UID) == l.asker.uid) &&
+		!l.sight.hidden && !l.sight.late && l.sight.err == nil
 }
 
 // dualStack reports whether s, at [::], is in the way of an IPv4 address only because
@@ -243,7 +255,7 @@ func (l *look) connectionCause(g *group, passes passes) (_ Cause, ok bool) {
 		cause = CauseOutgoing
 	case g.Leftover():
 		cause = CauseLeftover
-	case len(g.processes) == 0 && l.seesAll():
+	case len(g.processes) == 0 && l.seesAll(g):
 		cause = CauseNoProcess
 	}
 	switch {

@@ -259,7 +259,7 @@ func (s *scene) heed(o object) {
 		code, out := s.shell(uid, r.Command)
 		if !strings.HasPrefix(r.Kind, "look-") {
 			s.note("%s", r.Command)
-			if code != 0 {
+			if finds := strings.HasPrefix(r.Kind, "find-"); code != 0 && !finds {
 				s.Errorf("%s: exit code %d", r.Command, code)
 			}
 			break
@@ -285,6 +285,9 @@ func (s *scene) heed(o object) {
 		s.Errorf("the advice does not help:\n%s", text)
 	}
 	s.passes(s.binder, network, address)
+	if len(s.notes) == 0 {
+		s.note("it can be bound at last")
+	}
 }
 
 // target returns what is asked about, as package net takes it.

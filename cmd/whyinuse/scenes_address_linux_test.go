@@ -46,7 +46,7 @@ var addressScenes = map[string]func(s *scene){
 	"12c": func(s *scene) {
 		s.mount("/run", "mode=755", 0)
 		s.must(os.Mkdir("/run/app", 0o755))
-		s.binder = 0
+		s.binder = 0 // as it says
 	},
 	"13": func(s *scene) {
 		tries := 3 * testnet.Slowness()
@@ -54,7 +54,6 @@ var addressScenes = map[string]func(s *scene){
 		s.set("ipv6/conf/v0/dad_transmits", fmt.Sprint(tries))
 		s.ip("address add fd00::5/64 dev v0")
 		s.is("2 s", fmt.Sprint(1+tries, " s"))
-		s.note("wait")
 	},
 	"14": func(s *scene) {
 		s.wire("v0") // and v1 is down

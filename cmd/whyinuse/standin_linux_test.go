@@ -18,13 +18,15 @@ for name; do
 	list-sockets | ps | port) exec cat "$SCENE/$name" ;;
 	stop | -*) continue ;;
 	esac
-	pids=
-	[ -f "$SCENE/$name" ] && pids=$(cat "$SCENE/$name")
+	known='' pids=''
+	[ -f "$SCENE/$name" ] && known=1 pids=$(cat "$SCENE/$name")
 	for dir in $(find "$SCENE_CGROUP" -type d \( -name "$name" -o -name "$name.service" -o -name "docker-$name*.scope" \)); do
-		pids="$pids $(cat "$dir/cgroup.procs")"
+		known=1 pids="$pids $(cat "$dir/cgroup.procs")"
 	done
-	kill $pids || exit
+	[ "$known" ] || exit 5
+	for pid in $pids; do kill "$pid" 2>/dev/null; done
 done
+exit 0
 `
 
 // standInSysctl is sysctl(8) of a machine without one.
