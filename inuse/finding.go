@@ -127,6 +127,12 @@ func (f *finding) complete() {
 			connections, are = "connections", "are"
 		}
 		set("connections", connections)
+		if h.client {
+			set("left", "outgoing connections")
+			set("leftover", "outgoing connections")
+		}
+		set("left", "connections of a server that has ended")
+		set("leftover", "connections of an ended server")
 		set("are", are)
 	}
 }
@@ -351,6 +357,10 @@ func (f *finding) choose() (rs []Remedy) {
 			add("drop-closed")
 			f.why = "they were made without SO_REUSEADDR; a server that sets it leaves none that block."
 		}
+		if has("reserved") {
+			add("reserve")
+			f.why = f.facts.fill(givenOut)
+		}
 	case CauseOutgoing:
 		if f.attempt.dial && f.attempt.call == "connect" {
 			add("another-source")
@@ -364,7 +374,7 @@ func (f *finding) choose() (rs []Remedy) {
 			add("reserve")
 		}
 		if has("low") {
-			f.why = f.facts.fill("ports from {low} to {high} are also given to outgoing connections.")
+			f.why = f.facts.fill(givenOut)
 		}
 	case CauseKernel:
 		add("interface-down")
@@ -461,6 +471,9 @@ func (f *finding) choose() (rs []Remedy) {
 	}
 	return rs
 }
+
+// givenOut is why a client has a port that a server is to have.
+const givenOut = "ports from {low} to {high} are also given to outgoing connections."
 
 // alreadyOurs is what is said of a socket of this process that is plainly in the way.
 const alreadyOurs = "this process has it already"

@@ -93,13 +93,11 @@ func (l *look) describe(f *finding) {
 			f.facts["address"] = addr.String()
 		}
 	case CauseOutgoing:
-		if low, high := proc.PortRange(); low <= l.target.port && l.target.port <= high {
-			f.facts["reserved"] = string(proc.ReservedPorts().With(l.target.port))
-			if first.State != "SYN_SENT" {
-				f.facts["low"], f.facts["high"] = fmt.Sprint(low), fmt.Sprint(high)
-			}
-		}
+		l.describeRange(f)
 	case CauseLeftover:
+		if first.client {
+			l.describeRange(f)
+		}
 		f.facts["seconds"] = ""
 		longest := first.Expires
 		for _, h := range f.holders {
@@ -109,6 +107,18 @@ func (l *look) describe(f *finding) {
 			longest = max(longest, h.Expires)
 		}
 		f.facts["seconds"] = seconds(longest)
+	}
+}
+
+// describeRange finds out how the port got to a client.
+func (l *look) describeRange(f *finding) {
+	low, high := proc.PortRange()
+	if l.target.port < low || high < l.target.port {
+		return
+	}
+	f.facts["reserved"] = string(proc.ReservedPorts().With(l.target.port))
+	if f.holders[0].State != "SYN_SENT" {
+		f.facts["low"], f.facts["high"] = fmt.Sprint(low), fmt.Sprint(high)
 	}
 }
 
@@ -251,10 +261,10 @@ func (l *look) dualStack(s sockdiag.Socket) bool {
 func (l *look) connectionCause(g *group, passes passes) (_ Cause, ok bool) {
 	cause := CauseConnection
 	switch {
-	case g.client:
-		cause = CauseOutgoing
 	case g.Leftover():
 		cause = CauseLeftover
+	case g.client:
+		cause = CauseOutgoing
 	case len(g.processes) == 0 && l.seesAll(g):
 		cause = CauseNoProcess
 	}

@@ -101,6 +101,8 @@ var situations = map[string]finding{
 		hints: []string{"do it on the host, where this root is user alice"}},
 	"23": {attempt: asked("tcp", ":40001"), cause: CauseOutgoing, asker: asRoot, facts: facts{"reserved": "40001", "low": "32768", "high": "60999"},
 		holders: []Holder{socket("tcp4", "10.0.0.5:40001", "app", process(2210, "java -jar app.jar", 2*day)).to("10.0.0.9:5432", "ESTABLISHED")}},
+	"23b": {attempt: asked("tcp", ":40001"), cause: CauseLeftover, asker: asRoot, facts: facts{"reserved": "40001", "low": "32768", "high": "60999"},
+		holders: []Holder{{Network: "tcp4", Local: at("10.0.0.5:40001"), Remote: at("10.0.0.9:5432"), State: "TIME_WAIT", Count: 1, UID: -1, Expires: 42 * time.Second, client: true}}},
 	"24": {attempt: asked("tcp", ":40001"), cause: CauseOutgoing, asker: asRoot, facts: facts{"reserved": "40001"},
 		holders: []Holder{socket("tcp4", "10.0.0.5:40001", "app", process(2290, "curl", 4*time.Second)).to("192.0.2.1:80", "SYN_SENT")}},
 	"25": {attempt: asked("tcp", ":875"), cause: CauseNoProcess, asker: asRoot,

@@ -148,6 +148,14 @@ var holderScenes = map[string]func(s *scene){
 			s.set("ipv4/tcp_tw_reuse", "0")
 		}
 	},
+	"23b": func(s *scene) {
+		s.ip("address add 10.0.0.5/32 dev lo")
+		s.ip("address add 10.0.0.9/32 dev lo")
+		s.plays(role{name: "java -jar app.jar", uid: nobody, steps: []string{
+			"tcp 10.0.0.9:5432 addr listen", "connect 10.0.0.5:40001 10.0.0.9:5432", "accept", "forget 1 2"}}).end()
+		testnet.See(s, tcpAddr("10.0.0.5:40001"), tcpAddr("10.0.0.9:5432"), testnet.TimeWait)
+		s.reads("42", `is in TIME_WAIT, for (\d+) s`, 1, 60)
+	},
 	"24": func(s *scene) {
 		s.wire("v0", "v1")
 		s.ip("address add 10.0.0.5/24 dev v0")
@@ -293,6 +301,8 @@ var holderScenes = map[string]func(s *scene){
 }
 
 func nothing(*scene) {}
+
+func tcpAddr(s string) net.Addr { return net.TCPAddrFromAddrPort(netip.MustParseAddrPort(s)) }
 
 // after does what a remedy without a command says, before the first that has one.
 func (s *scene) after(kind string, f func()) {
