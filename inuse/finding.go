@@ -124,12 +124,21 @@ func (f *finding) complete() {
 			connections, are = "connections", "are"
 		}
 		set("connections", connections)
+		if h.client {
+			set("left", "outgoing connections")
+			set("leftover", "outgoing connections")
+		}
+		set("left", "connections of a server that has ended")
+		set("leftover", "connections of an ended server")
 		set("are", are)
 	}
 }
 
 // see says what could not be seen, and what else is worth knowing.
 func (f *finding) see() {
+	if f.cause == CauseNoProcess && len(f.holders) > 0 && f.sight.others {
+		f.unseen = append(f.unseen, "processes that even root may not look at")
+	}
 	for _, h := range f.holders {
 		if len(h.Processes) > 0 || h.noProcess() || f.cause == CauseNoProcess || f.cause == CauseKernel {
 			continue
@@ -357,6 +366,10 @@ func (f *finding) choose() (rs []Remedy) {
 			add("drop-closed")
 			f.why = "they were made without SO_REUSEADDR; a server that sets it leaves none that block."
 		}
+		if has("reserved") {
+			add("reserve")
+			f.why = f.facts.fill(givenOut)
+		}
 	case CauseOutgoing:
 		if f.attempt.dial && f.attempt.call == "connect" {
 			add("another-source")
@@ -370,7 +383,7 @@ func (f *finding) choose() (rs []Remedy) {
 			add("reserve")
 		}
 		if has("low") {
-			f.why = f.facts.fill("ports from {low} to {high} are also given to outgoing connections.")
+			f.why = f.facts.fill(givenOut)
 		}
 	case CauseKernel:
 		add("interface-down")
@@ -467,6 +480,9 @@ func (f *finding) choose() (rs []Remedy) {
 	}
 	return rs
 }
+
+// givenOut is why a client has a port that a server is to have.
+const givenOut = "ports from {low} to {high} are also given to outgoing connections."
 
 // alreadyOurs is what is said of a socket of this process that is plainly in the way.
 const alreadyOurs = "this process has it already"

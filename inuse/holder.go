@@ -39,6 +39,8 @@ type Holder struct {
 	group int    // the process group, if the processes are all that are in it
 	link  string // the interface to which it belongs, if it is the kernel's own
 	kind  string // of that interface, such as "vxlan"
+
+	client bool // connections that were probably dialled from here
 }
 
 // Options are socket options. They are known of sockets whose process this one

@@ -67,6 +67,7 @@ var cures = map[string]cure{
 
 	"stop-process":     {text: "stop the process", command: "kill {pid}", needs: owner},
 	"stop-client":      {text: "stop the process, whose connection may stay for another minute", command: "kill {pid}", needs: owner},
+	"stop-connection":  {text: "stop the process, whose connection may stay for another minute", command: "kill {pid}", needs: owner},
 	"stop-with-parent": {text: "stop it with {parent} (pid {ppid}), if that starts it again", command: "kill {ppid} {pid}", needs: owner},
 	"resume-and-stop":  {text: "end the process and wake it, as it cannot end while suspended", command: "kill {pid} && kill -CONT {pid}", needs: owner},
 	"foreground":       {text: "type fg in its terminal ({tty}), then Ctrl-C"},
@@ -78,7 +79,7 @@ var cures = map[string]cure{
 	"leave-out":        {text: "leave 0.0.0.0 out, or make the [::] socket IPv6 only", golang: "listen on tcp6 for [::]"},
 
 	"wait":               {text: "wait {seconds} s"},
-	"drop-closed":        {text: "drop those connections now", command: "ss -K state {state} sport = :{port}", needs: root},
+	"drop-closed":        {text: "drop those connections now", command: "ss -tK state {state} sport = :{port}", needs: root},
 	"set-reuseaddr":      {text: "set SO_REUSEADDR in the server that is refused", golang: "open it with reuse.Listen"},
 	"dial-reuseaddr":     {text: "set SO_REUSEADDR in the client that is refused", golang: "net.Dialer{Control: reuse.Addr.Control}"},
 	"set-reuseaddr-both": {text: "set SO_REUSEADDR in both, if both are to get the datagrams", golang: "open both with reuse.ListenPacket"},

@@ -121,6 +121,9 @@ func (f *finding) stopOne(t culprit) []Remedy {
 		return f.remedies(with(facts{"parent": p.parentName, "ppid": fmt.Sprint(p.Parent)}), t.holder.UID, "stop-process", "stop-with-parent")
 	case f.cause == CauseOutgoing && t.holder.connection() && t.holder.State != "SYN_SENT":
 		return one("stop-client", nil)
+	case f.cause == CauseConnection && t.holder.State == "ESTABLISHED":
+		// It is this end that closes first, and waits.
+		return one("stop-connection", nil)
 	}
 	return one("stop-process", nil)
 }
@@ -216,7 +219,7 @@ func (f *finding) stopAll(culprits []culprit) []Remedy {
 		switch {
 		case len(one) == 0 || one[0].Command == "":
 			return []Remedy{r}
-		case one[0].Kind == "stop-process" || one[0].Kind == "resume-and-stop":
+		case slices.Contains([]string{"stop-process", "stop-client", "stop-connection", "resume-and-stop"}, one[0].Kind):
 			pids = append(pids, fmt.Sprint(t.process.PID))
 			if one[0].Kind == "resume-and-stop" {
 				stopped = append(stopped, fmt.Sprint(t.process.PID))
