@@ -57,7 +57,7 @@ const inUseBy = "{S} is in use by {by}."
 
 // heads are the heads of all causes.
 var heads = map[Cause]head{
-	CauseSelf:         {inUseBy, "{self}", toFree},
+	CauseSelf:         {"{S} is in use by this process, {by}.", "{self}", toFree},
 	CauseListener:     {inUseBy, "", toFree},
 	CauseOneAddress:   {"{S} is in use by {by}, on one address of this host.", "", toFree},
 	CauseDevice:       {"{S} is in use by {by}, on one network interface.", "", toFree},

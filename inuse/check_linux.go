@@ -43,10 +43,21 @@ func (a attempt) checkRefused(ctx context.Context, err error) *finding {
 		}
 	}
 	what := "the kernel refuses it, and shows no reason"
-	if errno, ok := errors.AsType[syscall.Errno](err); ok {
+	if errors.Is(err, syscall.EMFILE) || err == nil && descriptorsUsedUp() {
+		what = "this process may open no more files (ulimit -n)"
+	} else if errno, ok := errors.AsType[syscall.Errno](err); ok {
 		what = "the kernel refuses it (" + errno.Error() + ")"
 	}
 	return a.because(CauseUnknown, facts{"what": what})
+}
+
+// descriptorsUsedUp reports whether this process can open no more files.
+func descriptorsUsedUp() bool {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err == nil {
+		unix.Close(fd)
+	}
+	return err == unix.EMFILE
 }
 
 // bindAddress binds a socket to the address, with no port at all, and returns what

@@ -113,7 +113,7 @@ func (f *finding) complete() {
 		h := f.holders[0]
 		set("user", strings.TrimPrefix(h.owner(), "user "))
 		set("whose", cmp.Or(h.owner(), "another user"))
-		set("state", strings.ToLower(strings.ReplaceAll(h.State, "_", "-")))
+		set("state", strings.ToLower(strings.NewReplacer("_WAIT1", "-WAIT-1", "_WAIT2", "-WAIT-2", "_", "-").Replace(h.State))) // as ss(8) takes it
 		set("if", h.link)
 		set("what", "the interface "+h.link+" ("+h.kind+")")
 		if h.Expires > 0 {
@@ -162,13 +162,13 @@ func (f *finding) see() {
 			f.hints = append(f.hints, fmt.Sprintf(format, args...))
 		}
 	}
-	if start := f.facts["start"]; start != "" && f.cause != CausePrivileged {
+	if start := f.facts["start"]; start != "" && f.cause != CausePrivileged && f.cause != CauseFree {
 		hint("besides, user %s may not use ports below %s", f.asker.name, start)
 	}
 	switch {
 	case f.cause == CauseFree && f.facts.is("nodeport"):
 		hint("a firewall rule can still send its connections elsewhere (nft list ruleset)")
-	case f.cause == CauseFree && f.attempt.network == "tcp" && f.attempt.on() == "":
+	case f.cause == CauseFree && f.attempt.network == "tcp" && f.attempt.on() == "" && f.attempt.local.Port() != 0:
 		hint("a server that is still refused may listen on 0.0.0.0 and [::] itself; [::] takes IPv4 as well")
 	case f.cause == CauseDevice:
 		hint("a socket bound to another interface (SO_BINDTODEVICE) is not refused")
@@ -198,7 +198,7 @@ func (h Holder) nameOf() string {
 	switch {
 	case len(h.Processes) > 0:
 		return h.Processes[0].Name
-	case h.connection():
+	case h.connection() && h.cause != CauseOutgoing:
 		return "a connection"
 	case h.cause == CauseNoProcess || h.cause == CauseKernel:
 		return "a socket"
@@ -218,8 +218,8 @@ func (f *finding) by() string {
 		const most = 3
 		switch {
 		case len(h.Processes) > most:
-			what := "processes"
-			if p := h.Processes[1]; p.Inherited {
+			what := "others"
+			if first := h.Processes[0].PID; !slices.ContainsFunc(h.Processes[1:], func(p Process) bool { return p.Parent != first }) {
 				what = "processes that it started"
 			}
 			add(fmt.Sprintf("%s and %d %s", h.Processes[0].Name, len(h.Processes)-1, what))
@@ -229,6 +229,8 @@ func (f *finding) by() string {
 			}
 		case h.unit.name != "":
 			add(h.unit.name)
+		case h.cause == CauseOutgoing && h.owner() != "":
+			add(h.Name + " of " + h.owner())
 		default:
 			add(h.Name)
 		}
@@ -460,16 +462,19 @@ func (f *finding) choose() (rs []Remedy) {
 	case CauseStale:
 		add("remove-file")
 	case CauseNotSocket:
-		if f.facts.is("empty") {
+		switch {
+		case f.facts.is("empty"):
 			add("remove-directory")
-		} else {
-			add("move-away")
+		case f.facts.is("movable"):
+			add("other-path", "move-away")
+		default:
+			add("other-path")
 		}
 	case CausePathTooLong:
 		add("shorter-path")
 	case CauseNoDirectory:
 		if f.facts.is("file") {
-			add("move-away")
+			add("other-path")
 		} else {
 			add("make-directory")
 		}

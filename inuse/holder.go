@@ -61,7 +61,7 @@ type Process struct {
 	Parent     int       // the process id of the parent; 0 if it is not known
 	Supervisor string    // the program that starts it again when it ends, as far as known
 	Tracer     int       // the process id of the debugger, or 0
-	Inherited  bool      // it got the socket from an older one of the Holder's processes
+	Inherited  bool      // an older one of the Holder's processes has the socket, too
 
 	unit       unit
 	uid        int
@@ -69,6 +69,7 @@ type Process struct {
 	tracerName string
 	parentName string // if it is a script
 	supervised string // the command that stops it through its supervisor
+	manager    int    // the user of that supervisor
 }
 
 // String returns a line for people, such as "nginx (pid 812) listens on 0.0.0.0:80,

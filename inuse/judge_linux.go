@@ -16,7 +16,7 @@ import (
 // judge returns what was found.
 func (l *look) judge() *finding {
 	f := &finding{attempt: l.attempt, sight: l.sight, facts: facts{}}
-	if start, low := l.attempt.lowPort(); low && !l.asker.root {
+	if start, low := l.attempt.lowPort(); low && !l.asker.root && l.attempt.bindTwice() != nil {
 		f.facts["start"] = fmt.Sprint(start)
 	}
 	if l.attempt.dial && l.attempt.call == "connect" {

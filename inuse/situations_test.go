@@ -29,6 +29,7 @@ func (p Process) supervisedBy(name, command string) Process {
 	p.Supervisor, p.supervised = name, command
 	return p
 }
+func (p Process) managedBy(uid int) Process           { p.manager = uid; return p }
 func (p Process) script(pid int, name string) Process { p.Parent, p.parentName = pid, name; return p }
 
 func workers(first Process, n int) []Process {
