@@ -15,7 +15,7 @@ const (
 	CauseOtherUser    Cause = "other-user"    // a live socket that shares the address, but with its own user only
 	CauseInherited    Cause = "inherited"     // a live socket that several processes have
 	CauseBound        Cause = "bound"         // a socket that is bound, but does not listen
-	CauseLeftover     Cause = "leftover"      // closed connections of a server that has ended
+	CauseLeftover     Cause = "leftover"      // closed connections, of a server that has ended as a rule
 	CauseConnection   Cause = "connection"    // an open connection of a server that has ended
 	CauseOutgoing     Cause = "outgoing"      // a client's connection, which got the port for its own
 	CauseKernel       Cause = "kernel"        // the kernel's own socket, such as an interface's
@@ -57,7 +57,7 @@ const inUseBy = "{S} is in use by {by}."
 
 // heads are the heads of all causes.
 var heads = map[Cause]head{
-	CauseSelf:         {inUseBy, "{self}", toFree},
+	CauseSelf:         {"{S} is in use by this process, {by}.", "{self}", toFree},
 	CauseListener:     {inUseBy, "", toFree},
 	CauseOneAddress:   {"{S} is in use by {by}, on one address of this host.", "", toFree},
 	CauseDevice:       {"{S} is in use by {by}, on one network interface.", "", toFree},
@@ -65,7 +65,7 @@ var heads = map[Cause]head{
 	CauseOtherUser:    {inUseBy, "", toFree},
 	CauseInherited:    {inUseBy, "", toFree},
 	CauseBound:        {"{S} is in use by {by}, which does not listen on it.", "it is taken, but not listened on", toFree},
-	CauseLeftover:     {"{S} is still held by closed connections of a server that has ended.", "closed connections of an ended server still hold it", toFree},
+	CauseLeftover:     {"{S} is still held by closed {left}.", "closed {leftover} still hold it", toFree},
 	CauseConnection:   {"{S} is still held by {connections} of a server that has ended.", "{connections} of an ended server {are} still open", toFree},
 	CauseOutgoing:     {"{S} is in use by an outgoing connection of {by}.", "an outgoing connection has it as its own port", toFree},
 	CauseKernel:       {"{S} is in use by the kernel, for {what}.", "the kernel has it, for {what}", toFree},

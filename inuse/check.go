@@ -71,7 +71,7 @@ func (c checker) check(ctx context.Context, network, address string) (*Error, er
 		}
 		a.path = address
 		a.err = a.refused(errInUse)
-		return c.seen(ctx, a, limit).error(), nil
+		return c.seen(ctx, a, limit).checked(), nil
 	case "tcp", "tcp4", "tcp6", "udp", "udp4", "udp6":
 	default:
 		return nil, addressError(net.UnknownNetworkError(network), "%q is not supported: tcp, udp and unix are", network)
@@ -86,7 +86,7 @@ func (c checker) check(ctx context.Context, network, address string) (*Error, er
 	}
 	if err != nil {
 		a.err, a.host, a.local = err, host, netip.AddrPortFrom(netip.Addr{}, port)
-		return a.because(CauseUnknown, facts{"what": "the addresses of " + host + " could not be looked up" + limit.suffix(ctx)}).error(), nil
+		return a.because(CauseUnknown, facts{"what": "the addresses of " + host + " could not be looked up" + limit.suffix(ctx)}).checked(), nil
 	}
 	var all []*finding
 	for _, addr := range addrs {
@@ -101,7 +101,16 @@ func (c checker) check(ctx context.Context, network, address string) (*Error, er
 		}
 		all = append(all, f)
 	}
-	return decisive(all).error(), nil
+	return decisive(all).checked(), nil
+}
+
+// checked returns the explanation of what was found. Nothing has failed if it is free.
+func (f *finding) checked() *Error {
+	e := f.error()
+	if e.Cause == CauseFree || e.Cause == CauseUnknown {
+		e.Err = nil
+	}
+	return e
 }
 
 // refused returns what package net says when the kernel refuses a.

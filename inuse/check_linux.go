@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -42,10 +43,21 @@ func (a attempt) checkRefused(ctx context.Context, err error) *finding {
 		}
 	}
 	what := "the kernel refuses it, and shows no reason"
-	if errno, ok := errors.AsType[syscall.Errno](err); ok {
+	if errors.Is(err, syscall.EMFILE) || err == nil && descriptorsUsedUp() {
+		what = "this process may open no more files (ulimit -n)"
+	} else if errno, ok := errors.AsType[syscall.Errno](err); ok {
 		what = "the kernel refuses it (" + errno.Error() + ")"
 	}
 	return a.because(CauseUnknown, facts{"what": what})
+}
+
+// descriptorsUsedUp reports whether this process can open no more files.
+func descriptorsUsedUp() bool {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err == nil {
+		unix.Close(fd)
+	}
+	return err == unix.EMFILE
 }
 
 // bindAddress binds a socket to the address, with no port at all, and returns what
@@ -94,11 +106,38 @@ func (a attempt) bindTwice() error {
 		return nil // not about the port
 	}
 	defer unix.Close(fd)
+	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
+		return nil
+	}
 	loopback := [4]byte{127, 0, 0, 1}
-	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1) != nil || unix.Bind(fd, &unix.SockaddrInet4{Addr: loopback}) != nil {
+	switch err := unix.Bind(fd, &unix.SockaddrInet4{Addr: loopback}); err {
+	case nil:
+	case unix.EACCES, unix.EPERM: // of a security policy, which may still allow the port
+		return a.bindNowhere(err)
+	default:
 		return nil
 	}
 	switch err := unix.Bind(fd, &unix.SockaddrInet4{Addr: loopback, Port: int(a.local.Port())}); err {
+	case unix.EACCES, unix.EPERM:
+		return os.NewSyscallError("bind", err)
+	}
+	return nil
+}
+
+// bindNowhere is bindTwice where a policy refuses the first bind, which is what it says
+// without IPv6. A link-local address without its interface is refused after the port is
+// (inet6_bind_sk), so nobody gets the port here either.
+func (a attempt) bindNowhere(first error) error {
+	kind := unix.SOCK_STREAM
+	if strings.HasPrefix(a.network, "udp") {
+		kind = unix.SOCK_DGRAM
+	}
+	fd, err := unix.Socket(unix.AF_INET6, kind|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return os.NewSyscallError("bind", first)
+	}
+	defer unix.Close(fd)
+	switch err := unix.Bind(fd, &unix.SockaddrInet6{Addr: netip.MustParseAddr("fe80::1").As16(), Port: int(a.local.Port())}); err {
 	case unix.EACCES, unix.EPERM:
 		return os.NewSyscallError("bind", err)
 	}

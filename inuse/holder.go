@@ -39,6 +39,8 @@ type Holder struct {
 	group int    // the process group, if the processes are all that are in it
 	link  string // the interface to which it belongs, if it is the kernel's own
 	kind  string // of that interface, such as "vxlan"
+
+	client bool // connections that were probably dialled from here
 }
 
 // Options are socket options. They are known of sockets whose process this one
@@ -59,7 +61,7 @@ type Process struct {
 	Parent     int       // the process id of the parent; 0 if it is not known
 	Supervisor string    // the program that starts it again when it ends, as far as known
 	Tracer     int       // the process id of the debugger, or 0
-	Inherited  bool      // it got the socket from an older one of the Holder's processes
+	Inherited  bool      // an older one of the Holder's processes has the socket, too
 
 	unit       unit
 	uid        int
@@ -67,6 +69,7 @@ type Process struct {
 	tracerName string
 	parentName string // if it is a script
 	supervised string // the command that stops it through its supervisor
+	manager    int    // the user of that supervisor
 }
 
 // String returns a line for people, such as "nginx (pid 812) listens on 0.0.0.0:80,

@@ -239,7 +239,7 @@ func TestExplainStubborn(t *testing.T) {
 				e := explained(t, failed(t, m, "tcp", "127.0.0.1:9999"))
 				if open := state == testnet.Established || state == testnet.CloseWait; open {
 					wantCause(t, e, inuse.CauseConnection, 1)
-					wantRemedies(t, e, "stop-process")
+					wantRemedies(t, e, map[testnet.State]string{testnet.Established: "stop-connection", testnet.CloseWait: "stop-process"}[state])
 					continue
 				}
 				wantCause(t, e, inuse.CauseLeftover, 1)
@@ -333,7 +333,7 @@ func TestExplainOutgoing(t *testing.T) {
 			client := dial(net.Dialer{})
 			for _, m := range modes {
 				e := explained(t, failed(t, m, "tcp", ":20000"))
-				wantCause(t, e, inuse.CauseOutgoing, 1)
+				wantCause(t, e, map[bool]inuse.Cause{true: inuse.CauseLeftover, false: inuse.CauseOutgoing}[test.wait], 1)
 				if command := e.Remedies[len(e.Remedies)-1].Command; command != "sysctl -w net.ipv4.ip_local_reserved_ports=30000,20000" {
 					t.Errorf("%q", command)
 				}

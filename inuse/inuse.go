@@ -78,7 +78,7 @@ func (a attempt) explained(ctx context.Context) error {
 // is printable: what another process or user chose, such as the name of a
 // command, has a question mark in place of each control character.
 type Error struct {
-	Err      error    // what was explained; Unwrap returns it
+	Err      error    // what was explained; Unwrap returns it. Check has none if the address is free, or that is not known
 	Cause    Cause    // why the address cannot be bound
 	Holders  []Holder // the sockets in the way, the decisive one first
 	Remedies []Remedy // what helps, the best one first

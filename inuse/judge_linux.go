@@ -16,7 +16,7 @@ import (
 // judge returns what was found.
 func (l *look) judge() *finding {
 	f := &finding{attempt: l.attempt, sight: l.sight, facts: facts{}}
-	if start, low := l.attempt.lowPort(); low && !l.asker.root {
+	if start, low := l.attempt.lowPort(); low && !l.asker.root && l.attempt.bindTwice() != nil {
 		f.facts["start"] = fmt.Sprint(start)
 	}
 	if l.attempt.dial && l.attempt.call == "connect" {
@@ -30,7 +30,7 @@ func (l *look) judge() *finding {
 			f.holders = append(f.holders, h)
 		}
 	}
-	slices.SortStableFunc(f.holders, func(a, b Holder) int { return cmp.Compare(rank(a.cause), rank(b.cause)) })
+	slices.SortStableFunc(f.holders, func(a, b Holder) int { return cmp.Or(cmp.Compare(rank(a.cause), rank(b.cause)), older(a, b)) })
 	refused := l.trial != nil && l.trial.withAddr != nil
 	switch {
 	case len(f.holders) > 0:
@@ -53,6 +53,16 @@ func (l *look) judge() *finding {
 		}
 	}
 	return f
+}
+
+// older compares two sockets by the age of the first of their processes: the kernel's
+// order is none.
+func older(a, b Holder) int {
+	if len(a.Processes) == 0 || len(b.Processes) == 0 {
+		return cmp.Compare(len(b.Processes), len(a.Processes))
+	}
+	p, q := a.Processes[0], b.Processes[0]
+	return cmp.Or(p.Started.Compare(q.Started), cmp.Compare(p.PID, q.PID))
 }
 
 // unread says why not all sockets are known.
@@ -83,13 +93,11 @@ func (l *look) describe(f *finding) {
 			f.facts["address"] = addr.String()
 		}
 	case CauseOutgoing:
-		if low, high := proc.PortRange(); low <= l.target.port && l.target.port <= high {
-			f.facts["reserved"] = string(proc.ReservedPorts().With(l.target.port))
-			if first.State != "SYN_SENT" {
-				f.facts["low"], f.facts["high"] = fmt.Sprint(low), fmt.Sprint(high)
-			}
-		}
+		l.describeRange(f)
 	case CauseLeftover:
+		if first.client {
+			l.describeRange(f)
+		}
 		f.facts["seconds"] = ""
 		longest := first.Expires
 		for _, h := range f.holders {
@@ -99,6 +107,18 @@ func (l *look) describe(f *finding) {
 			longest = max(longest, h.Expires)
 		}
 		f.facts["seconds"] = seconds(longest)
+	}
+}
+
+// describeRange finds out how the port got to a client.
+func (l *look) describeRange(f *finding) {
+	low, high := proc.PortRange()
+	if l.target.port < low || high < l.target.port {
+		return
+	}
+	f.facts["reserved"] = string(proc.ReservedPorts().With(l.target.port))
+	if f.holders[0].State != "SYN_SENT" {
+		f.facts["low"], f.facts["high"] = fmt.Sprint(low), fmt.Sprint(high)
 	}
 }
 
@@ -206,7 +226,7 @@ func (l *look) cause(g *group, passes passes) (_ Cause, ok bool) {
 	case g.link != "":
 		return CauseKernel, true
 	case len(g.processes) == 0 && g.unit.name == "" && g.unit.container == "" || l.asker.container && len(g.processes) == 0:
-		if l.seesAll() {
+		if l.seesAll(g) {
 			return CauseNoProcess, true
 		}
 		return CauseHidden, true
@@ -224,9 +244,11 @@ func (l *look) cause(g *group, passes passes) (_ Cause, ok bool) {
 	return CauseListener, true
 }
 
-// seesAll reports whether a process would have been seen if one had the socket.
-func (l *look) seesAll() bool {
-	return l.asker.root && !l.asker.container && !l.asker.blind && !l.sight.others && !l.sight.hidden && !l.sight.late && l.sight.err == nil
+// seesAll reports whether a process would have been seen if one had the socket. Of its own
+// user, even root may not look at those that have more rights, but few do.
+func (l *look) seesAll(g *group) bool {
+	return l.asker.root && !l.asker.container && !l.asker.blind && (!l.sight.others || int(g.UID) == l.asker.uid) &&
+		!l.sight.hidden && !l.sight.late && l.sight.err == nil
 }
 
 // dualStack reports whether s, at [::], is in the way of an IPv4 address only because
@@ -239,11 +261,11 @@ func (l *look) dualStack(s sockdiag.Socket) bool {
 func (l *look) connectionCause(g *group, passes passes) (_ Cause, ok bool) {
 	cause := CauseConnection
 	switch {
-	case g.client:
-		cause = CauseOutgoing
 	case g.Leftover():
 		cause = CauseLeftover
-	case len(g.processes) == 0 && l.seesAll():
+	case g.client:
+		cause = CauseOutgoing
+	case len(g.processes) == 0 && l.seesAll(g):
 		cause = CauseNoProcess
 	}
 	switch {

@@ -138,7 +138,7 @@ func (l *look) list(ctx context.Context) (err error) {
 	if l.live, err = l.overlapping(ctx, request); err != nil {
 		return err
 	}
-	connections := sockdiag.AnyState &^ sockdiag.Set(sockdiag.Listen, sockdiag.SynRecv, sockdiag.NewSynRecv, sockdiag.Bound)
+	connections := sockdiag.AnyState &^ sockdiag.Set(sockdiag.Listen, sockdiag.SynRecv, sockdiag.NewSynRecv, sockdiag.Bound, sockdiag.Close)
 	request.States = connections
 	if len(l.live) > 0 {
 		request.Limit = most
@@ -154,7 +154,10 @@ func (l *look) list(ctx context.Context) (err error) {
 
 func (l *look) overlapping(ctx context.Context, r sockdiag.Request) ([]sockdiag.Socket, error) {
 	sockets, err := l.kernel.sockets(ctx, r)
-	return slices.DeleteFunc(sockets, func(s sockdiag.Socket) bool { return !l.target.overlap(s) }), err
+	return slices.DeleteFunc(sockets, func(s sockdiag.Socket) bool {
+		// A connection can be reset while the kernel tells of it.
+		return !l.target.overlap(s) || r.States != 0 && !r.States.Has(s.State)
+	}), err
 }
 
 // try binds a TCP port on trial, unless nothing is seen to have it: then a server that

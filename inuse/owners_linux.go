@@ -276,6 +276,8 @@ func (g *group) holder() Holder {
 		group: g.pgid,
 		link:  g.link,
 		kind:  g.kind,
+
+		client: g.client,
 	}
 	if g.Protocol == unix.IPPROTO_UDP {
 		h.Network = "udp4"

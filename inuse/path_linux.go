@@ -242,7 +242,7 @@ func openIn(pid int) (conn *sockdiag.Conn, err error) {
 func created(path string) time.Time {
 	var stat unix.Statx_t
 	err := unix.Statx(unix.AT_FDCWD, path, unix.AT_SYMLINK_NOFOLLOW, unix.STATX_BTIME, &stat)
-	if err != nil || stat.Mask&unix.STATX_BTIME == 0 {
+	if err != nil || stat.Mask&unix.STATX_BTIME == 0 || stat.Btime.Sec == 0 {
 		return time.Time{}
 	}
 	return time.Unix(stat.Btime.Sec, int64(stat.Btime.Nsec))

@@ -156,10 +156,10 @@ func TestNotSocket(t *testing.T) {
 	}
 	passes(t, "unix", path)
 	for what, make := range map[string]func(string) error{
-		"a file":          func(path string) error { return os.WriteFile(path, nil, 0o600) },
-		"a directory":     func(path string) error { return os.MkdirAll(filepath.Join(path, "more"), 0o700) },
-		"a symbolic link": func(path string) error { return os.Symlink("nowhere", path) },
-		"a named pipe":    func(path string) error { return unix.Mkfifo(path, 0o600) },
+		"a file":                     func(path string) error { return os.WriteFile(path, nil, 0o600) },
+		"a directory":                func(path string) error { return os.MkdirAll(filepath.Join(path, "more"), 0o700) },
+		"a symbolic link to nowhere": func(path string) error { return os.Symlink("nowhere", path) },
+		"a named pipe":               func(path string) error { return unix.Mkfifo(path, 0o600) },
 	} {
 		for _, network := range []string{"unix", "unixpacket", "unixgram"} {
 			path := "/run/" + strings.ReplaceAll(what, " ", "-") + network
@@ -168,8 +168,14 @@ func TestNotSocket(t *testing.T) {
 			}
 			e := explained(t, failed(t, reuse.Addr, network, path))
 			wantCause(t, e, inuse.CauseNotSocket, 0)
-			wantRemedies(t, e, "move-away")
-			if text := e.Text(); !strings.HasPrefix(text, path+" is "+what+", not a socket.\n") || !strings.HasSuffix(text, "    mv "+path+" "+path+".old\n") {
+			end := "To fix it, choose another path.\n"
+			if what == "a file" { // nothing else is to be moved by somebody who may need it
+				wantRemedies(t, e, "other-path", "move-away")
+				end += "Or move it away, if nobody needs it:\n    mv " + path + " " + path + ".old\n"
+			} else {
+				wantRemedies(t, e, "other-path")
+			}
+			if text := e.Text(); !strings.HasPrefix(text, path+" is "+what+", not a socket.\n") || !strings.HasSuffix(text, end) {
 				t.Errorf("prints\n%s", text)
 			}
 			if err := os.Rename(path, path+".old"); err != nil {
@@ -238,7 +244,7 @@ func TestNoDirectory(t *testing.T) {
 	}{
 		{
 			func() error { return os.WriteFile("/run/file", nil, 0o600) }, "/run/file/app.sock",
-			"/run/file/app.sock cannot be created: /run/file is a file, not a directory.\nTo fix it, move it away:\n    mv /run/file /run/file.old\n",
+			"/run/file/app.sock cannot be created: /run/file is a file, not a directory.\nTo fix it, choose another path.\n",
 			func() error { os.Rename("/run/file", "/run/file.old"); return os.Mkdir("/run/file", 0o700) },
 		}, {
 			func() error { return os.Symlink("../srv/nowhere", "/run/link") }, "/run/link/app.sock",

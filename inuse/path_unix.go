@@ -130,6 +130,14 @@ func (f *finding) findFile(ctx context.Context, path string, info fs.FileInfo) *
 				f.why = "docker run -v makes such a directory if the path does not exist when it runs."
 			}
 		}
+		if to, err := os.Readlink(path); err == nil {
+			f.facts["what"] = "a symbolic link to " + to
+		}
+		if old := path + ".old"; info.Mode().IsRegular() && f.may {
+			if _, err := os.Lstat(old); errors.Is(err, fs.ErrNotExist) {
+				f.facts["old"], f.facts["movable"] = old, ""
+			}
+		}
 		f.sticky(path, info)
 		return f
 	}

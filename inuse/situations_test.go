@@ -29,6 +29,7 @@ func (p Process) supervisedBy(name, command string) Process {
 	p.Supervisor, p.supervised = name, command
 	return p
 }
+func (p Process) managedBy(uid int) Process           { p.manager = uid; return p }
 func (p Process) script(pid int, name string) Process { p.Parent, p.parentName = pid, name; return p }
 
 func workers(first Process, n int) []Process {
@@ -41,7 +42,7 @@ func workers(first Process, n int) []Process {
 
 var (
 	avahi    = process(420, "avahi-daemon", 2*day).in(service("avahi-daemon"))
-	leftover = []Holder{{Network: "tcp4", Local: at("0.0.0.0:8080"), Remote: at("192.0.2.1:5000"), State: "TIME_WAIT", Count: 7, UID: -1, Expires: 42 * time.Second}}
+	leftover = []Holder{{Network: "tcp4", Local: at("192.0.2.7:8080"), Remote: at("192.0.2.1:5000"), State: "TIME_WAIT", Count: 7, UID: -1, Expires: 42 * time.Second}}
 )
 
 // situations are what is found in those of golden.txt.
@@ -101,6 +102,8 @@ var situations = map[string]finding{
 		hints: []string{"do it on the host, where this root is user alice"}},
 	"23": {attempt: asked("tcp", ":40001"), cause: CauseOutgoing, asker: asRoot, facts: facts{"reserved": "40001", "low": "32768", "high": "60999"},
 		holders: []Holder{socket("tcp4", "10.0.0.5:40001", "app", process(2210, "java -jar app.jar", 2*day)).to("10.0.0.9:5432", "ESTABLISHED")}},
+	"23b": {attempt: asked("tcp", ":40001"), cause: CauseLeftover, asker: asRoot, facts: facts{"reserved": "40001", "low": "32768", "high": "60999"},
+		holders: []Holder{{Network: "tcp4", Local: at("10.0.0.5:40001"), Remote: at("10.0.0.9:5432"), State: "TIME_WAIT", Count: 1, UID: -1, Expires: 42 * time.Second, client: true}}},
 	"24": {attempt: asked("tcp", ":40001"), cause: CauseOutgoing, asker: asRoot, facts: facts{"reserved": "40001"},
 		holders: []Holder{socket("tcp4", "10.0.0.5:40001", "app", process(2290, "curl", 4*time.Second)).to("192.0.2.1:80", "SYN_SENT")}},
 	"25": {attempt: asked("tcp", ":875"), cause: CauseNoProcess, asker: asRoot,
@@ -135,8 +138,10 @@ var situations = map[string]finding{
 		holders: []Holder{socket("tcp4", "0.0.0.0:5000", "root").owned(service("registry"))}},
 	"38b": {attempt: asked("tcp", ":5000"), cause: CauseHidden, asker: asker{root: true, name: "root", blind: true},
 		holders: one("tcp4", "0.0.0.0:5000", "root")},
-	"39": {attempt: asked("tcp", ":4433"), cause: CauseOtherUser, asker: asAlice, sight: sight{others: true},
+	"39": {attempt: asked("tcp", ":4433"), cause: CauseListener, asker: asAlice, sight: sight{others: true},
 		holders: []Holder{socket("tcp4", "0.0.0.0:4433", "haproxy").owned(service("haproxy"))}},
+	"39c": {attempt: asked("tcp", ":4433"), cause: CauseOtherUser, asker: asRoot,
+		holders: one("tcp4", "0.0.0.0:4433", "haproxy", process(640, "haproxy", 2*day).in(service("haproxy")))},
 	"39b": {attempt: asked("tcp", ":9999"), cause: CauseListener, asker: asAlice, passes: passes{port: true},
 		holders: one("tcp4", "0.0.0.0:9999", "alice", process(32305, "python3 app.py", 5*time.Minute))},
 	"40": {attempt: asked("unix", "\x00/tmp/.X11-unix/X77"), cause: CauseListener, asker: asRoot,

@@ -83,6 +83,8 @@ func (f *finding) stopOne(t culprit) []Remedy {
 	switch {
 	case len(managers) > 0:
 		return f.remedies(with(known), t.holder.UID, managers...)
+	case p.isSystemd() && p.PID != 1 && p.uid != f.asker.uid:
+		return one("stop-users-socket", facts{"user": t.holder.userName(p.uid)})
 	case p.isSystemd():
 		if r, ok := f.stopSocketUnit([]culprit{t}); ok {
 			return []Remedy{r}
@@ -91,7 +93,7 @@ func (f *finding) stopOne(t culprit) []Remedy {
 			return one("stop-listed-socket", nil)
 		}
 		return one("stop-user-socket", nil)
-	case p.isProxy() || t.unit.container != "" && !f.asker.container:
+	case p.isProxy() && f.trusts(p.uid) || !p.isProxy() && t.unit.container != "" && !f.asker.container && (t.unit.user < 0 || t.unit.user == f.asker.uid):
 		return f.stopContainer(t, one)
 	case service != "" && strings.HasPrefix(service, "snap."):
 		name := strings.TrimPrefix(service, "snap.")
@@ -104,7 +106,7 @@ func (f *finding) stopOne(t culprit) []Remedy {
 		return one("stop-service", facts{"unit": service})
 	case p.PID == 0:
 		return nil
-	case p.supervised != "":
+	case p.supervised != "" && f.trusts(p.manager):
 		rs := one("stop-supervised", facts{"supervisor": p.Supervisor})
 		rs[0].Command = p.supervised
 		if p.Supervisor == "pm2" { // each user has one of its own
@@ -121,9 +123,16 @@ func (f *finding) stopOne(t culprit) []Remedy {
 		return f.remedies(with(facts{"parent": p.parentName, "ppid": fmt.Sprint(p.Parent)}), t.holder.UID, "stop-process", "stop-with-parent")
 	case f.cause == CauseOutgoing && t.holder.connection() && t.holder.State != "SYN_SENT":
 		return one("stop-client", nil)
+	case f.cause == CauseConnection && t.holder.State == "ESTABLISHED":
+		// It is this end that closes first, and waits.
+		return one("stop-connection", nil)
 	}
 	return one("stop-process", nil)
 }
+
+// trusts reports whether what a process of a user says of itself may lead to a command of
+// the asker's: another user could make him stop what is not his.
+func (f *finding) trusts(uid int) bool { return uid == 0 || uid == f.asker.uid }
 
 // stopContainer returns what stops a container.
 func (f *finding) stopContainer(t culprit, one func(string, facts) []Remedy) []Remedy {
@@ -132,8 +141,12 @@ func (f *finding) stopContainer(t culprit, one func(string, facts) []Remedy) []R
 		kind = "look-as-root" // which finds the container
 	}
 	rs := one(kind, facts{"container": t.unit.container})
-	if kind == "stop-container" {
-		rs[0].NeedsRoot = !f.asker.docker && !f.asker.root
+	switch {
+	case f.asker.root:
+	case kind == "stop-container":
+		rs[0].NeedsRoot = !f.asker.docker
+	case t.process.isPodman():
+		rs[0].NeedsRoot = t.process.uid != f.asker.uid
 	}
 	return rs
 }
@@ -192,14 +205,16 @@ func (f *finding) stopSocketUnit(culprits []culprit) (_ Remedy, ok bool) {
 
 // stopAll returns what stops several culprits.
 func (f *finding) stopAll(culprits []culprit) []Remedy {
-	const most = 4
-	if len(culprits) > most {
-		if group := f.holders[0].group; len(f.holders) == 1 && group != 0 {
-			return f.remedies(facts{"pgid": fmt.Sprint(group)}, f.holders[0].UID, "stop-group")
-		}
-		return f.remedies(facts{"all": fmt.Sprintf("all %d processes that have it", len(culprits))}, 0, "stop-all")
+	const most, width = 4, 90
+	all := "all of them, as each keeps it"
+	switch n := len(culprits); {
+	case n == 2:
+		all = "both, as either keeps it"
+	case n > most && len(f.holders) == 1 && f.holders[0].group != 0:
+		return f.remedies(facts{"pgid": fmt.Sprint(f.holders[0].group)}, f.holders[0].UID, "stop-group")
+	case n > most:
+		all = fmt.Sprintf("all %d processes that have it", n)
 	}
-	all := map[bool]string{true: "both, as either keeps it", false: "all of them, as each keeps it"}[len(culprits) == 2]
 	r := f.remedies(facts{"all": all}, 0, "stop-all")[0]
 	var commands, pids, stopped []string
 	flush := func() {
@@ -216,7 +231,7 @@ func (f *finding) stopAll(culprits []culprit) []Remedy {
 		switch {
 		case len(one) == 0 || one[0].Command == "":
 			return []Remedy{r}
-		case one[0].Kind == "stop-process" || one[0].Kind == "resume-and-stop":
+		case slices.Contains([]string{"stop-process", "stop-client", "stop-connection", "resume-and-stop"}, one[0].Kind):
 			pids = append(pids, fmt.Sprint(t.process.PID))
 			if one[0].Kind == "resume-and-stop" {
 				stopped = append(stopped, fmt.Sprint(t.process.PID))
@@ -228,6 +243,8 @@ func (f *finding) stopAll(culprits []culprit) []Remedy {
 		r.NeedsRoot = r.NeedsRoot || one[0].NeedsRoot
 	}
 	flush()
-	r.Command = strings.Join(commands, " && ")
+	if command := strings.Join(commands, " && "); len(culprits) <= most || len(command) <= width {
+		r.Command = command
+	}
 	return []Remedy{r}
 }

@@ -24,7 +24,7 @@ func (o *owners) supervise(ctx context.Context, p *Process, owners map[int]int) 
 		}
 		a := o.look(ctx, ancestor, 0)
 		if name := supervisorName(a); name != "" {
-			p.Supervisor, p.supervised = name, o.stopSupervised(ctx, name, p.PID, a)
+			p.Supervisor, p.supervised, p.manager = name, o.stopSupervised(ctx, name, p.PID, a), a.UID
 			if script && p.supervised != "" {
 				p.supervised += " && kill " + strconv.Itoa(p.PID)
 			}

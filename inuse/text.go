@@ -2,12 +2,19 @@ package inuse
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
 // Error returns the error that was explained, then why, who has the address and what
 // helps, in one line.
-func (e *Error) Error() string { return printable(e.Err.Error()) + ": " + e.Explanation() }
+func (e *Error) Error() string {
+	if e.Err == nil { // of Check
+		return strings.TrimSuffix(e.headline, ".")
+	}
+	oneLine := strings.ReplaceAll(e.Err.Error(), "\n", "; ") // of errors.Join
+	return printable(oneLine) + ": " + e.Explanation()
+}
 
 // Explanation returns what Error says beyond e.Err.
 func (e *Error) Explanation() string {
@@ -87,8 +94,18 @@ func (e *Error) holderLines() (lines [][]string, more string) {
 	if e.file != "" {
 		lines = append(lines, []string{e.file})
 	}
+	var before []string // what was said last, of so many sockets that are the same
+	same := 0
 	for _, h := range e.Holders {
 		these, rest := h.lines(e.now)
+		if last := len(lines) - 1; last >= 0 && len(these) == 1 && slices.Equal(these[0], before) {
+			same++
+			lines[last] = append([]string{fmt.Sprintf("%s (%d sockets)", before[0], same)}, before[1:]...)
+			continue
+		}
+		if len(these) > 0 {
+			before, same = these[len(these)-1], 1
+		}
 		lines = append(lines, these...)
 		if rest != "" {
 			more = rest

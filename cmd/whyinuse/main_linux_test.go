@@ -34,6 +34,9 @@ func TestMain(m *testing.M) {
 		"holder": holderProgram,
 		"heir":   heirProgram,
 		"client": clientProgram,
+		"actor":  actorProgram,
+		"ask":    askProgram,
+		"binder": binderProgram,
 		"shell": func(args []string) error {
 			return exec.Command("sh", "-c", args[0]).Run()
 		},

@@ -188,6 +188,9 @@ func changed(r result) string {
 // by names the holders.
 func by(e *inuse.Error) string {
 	if e.Cause == inuse.CauseLeftover {
+		if slices.ContainsFunc(e.Remedies, func(r inuse.Remedy) bool { return r.Kind == "reserve" }) {
+			return "closed outgoing connections"
+		}
 		return "closed connections of a server that has ended"
 	}
 	all := names(e.Holders)
