@@ -177,7 +177,11 @@ func TestService(t *testing.T) {
 func TestRestartService(t *testing.T) {
 	testnet.Parallel(t)
 	needNobody(t)
-	for _, s := range []testnet.Sandbox{{}, {Unprivileged: true}} {
+	sandboxes := []testnet.Sandbox{{Unprivileged: true}, {}}
+	if !testnet.Long {
+		sandboxes = sandboxes[:1]
+	}
+	for _, s := range sandboxes {
 		for _, test := range []struct{ server, load string }{{"serve", "load"}, {"serve udp", "load udp"}} {
 			t.Run(fmt.Sprintf("%v, %s", s, test.server), func(t *testing.T) {
 				testnet.Namespace(t)

@@ -193,7 +193,7 @@ func (a *actor) socket(network, address string, words []string) error {
 	kind := map[string]int{"tcp": unix.SOCK_STREAM, "udp": unix.SOCK_DGRAM}[network]
 	at := netip.MustParseAddrPort(address)
 	var o testnet.Options
-	v6only, device, backlog := false, "", -1
+	v6only, device, backlog, owner := false, "", -1, -1
 	for _, word := range words {
 		name, value, _ := strings.Cut(word, "=")
 		switch name {
@@ -207,6 +207,8 @@ func (a *actor) socket(network, address string, words []string) error {
 			device = value
 		case "listen":
 			backlog = 128
+		case "owner":
+			owner, _ = strconv.Atoi(value)
 		default:
 			return errors.New("no option " + word)
 		}
@@ -231,6 +233,11 @@ func (a *actor) socket(network, address string, words []string) error {
 	}
 	if device != "" { // which the kernel has to know first
 		if err := unix.BindToDevice(fd, device); err != nil {
+			return err
+		}
+	}
+	if owner >= 0 { // the socket's, as if a process of that user had opened it
+		if err := unix.Fchown(fd, owner, owner); err != nil {
 			return err
 		}
 	}

@@ -205,8 +205,8 @@ var holderScenes = map[string]func(s *scene){
 	},
 	"41": func(s *scene) {
 		s.must(programsIn(s.bin, "python3"))
-		p := s.plays(role{name: "supervisord -n", uid: nobody, env: []string{"SUPERVISOR_GROUP_NAME=web", "SUPERVISOR_PROCESS_NAME=app"},
-			steps: []string{"tcp 0.0.0.0:8000 listen", "child 65534 - python3 app.py", "forget 0"}})
+		p := s.plays(role{name: "supervisord -n", env: []string{"SUPERVISOR_GROUP_NAME=web", "SUPERVISOR_PROCESS_NAME=app"},
+			steps: []string{"tcp 0.0.0.0:8000 listen owner=65534", "child 65534 - python3 app.py", "forget 0"}})
 		s.is("25446", p.children[0].pid)
 		s.named("web:app", p.children[0].pid)
 	},
