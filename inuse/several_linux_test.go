@@ -2,6 +2,7 @@ package inuse_test
 
 import (
 	"errors"
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -101,6 +102,9 @@ func leave(t *testing.T, p piece, port uint16, state testnet.State) bool {
 	return true
 }
 
+// More take minutes, and have to be asked for.
+var refusals = flag.Int("refusals", testnet.Rounds(400, 100), "how many refusals TestExplainSeveral explains")
+
 // TestExplainSeveral holds random ports by one to three sockets, and explains the
 // refusal of a random call. The same call must pass where everything that the
 // explanation names is gone, and must not where everything else is: both are built
@@ -131,7 +135,7 @@ func TestExplainSeveral(t *testing.T) {
 	}
 	random := rand.New(rand.NewPCG(1, 2))
 	pick := func(n int) int { return random.IntN(n) }
-	refused, least := 0, testnet.Rounds(3000, 100)
+	refused, least := 0, *refusals
 	for round := 0; refused < least; round++ {
 		if round > 10*least {
 			t.Fatalf("%d refusals are too few", refused)
