@@ -69,7 +69,7 @@ func (t winTable) row(b []byte) row {
 	if t.state < 0 {
 		return r
 	}
-	if i := number(t.state) - 1; int(i) < len(winStates) {
+	if i := number(t.state) - 1; i < uint32(len(winStates)) {
 		r.state = winStates[i]
 	}
 	if r.state != "LISTEN" && r.state != "BOUND" { // a listener's has a random port

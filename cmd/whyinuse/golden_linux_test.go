@@ -307,7 +307,7 @@ func (s *scene) target() (network, address string) {
 
 // container returns the id of a container, and the name of its cgroup.
 func container(n int) (id, unit string) {
-	id = fmt.Sprintf("%012x", 0x4f2a9c1b2000+n)
+	id = fmt.Sprintf("4f2a9c1b2%03x", n)
 	return id, "docker-" + id + strings.Repeat("0", 52) + ".scope"
 }
 
