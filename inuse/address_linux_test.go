@@ -110,6 +110,7 @@ func wired(t *testing.T) {
 }
 
 func TestTentative(t *testing.T) {
+	testnet.NeedNative(t)
 	wired(t)
 	setNet(t, "ipv6/conf/v0/dad_transmits", "60")
 	ip(t, "link set v0 up")
@@ -128,6 +129,7 @@ func TestTentative(t *testing.T) {
 }
 
 func TestNoLink(t *testing.T) {
+	testnet.NeedNative(t)
 	wired(t)
 	ip(t, "link set v0 up") // and v1 down
 	ip(t, "address add fd00::5/64 dev v0")
@@ -149,6 +151,7 @@ func TestNoLink(t *testing.T) {
 }
 
 func TestDuplicate(t *testing.T) {
+	testnet.NeedNative(t)
 	wired(t)
 	setNet(t, "ipv6/neigh/v0/retrans_time_ms", "200")
 	// The other end goes to another host, which has the address.
@@ -197,6 +200,7 @@ func TestDuplicate(t *testing.T) {
 }
 
 func TestZone(t *testing.T) {
+	testnet.NeedNative(t)
 	wired(t)
 	ip(t, "link set v0 addrgenmode none")
 	ip(t, "link set v1 addrgenmode none")
@@ -248,6 +252,7 @@ func TestZone(t *testing.T) {
 
 // TestZoneDial: a dial to a link-local address, or from one.
 func TestZoneDial(t *testing.T) {
+	testnet.NeedNative(t)
 	wired(t)
 	ip(t, "link set v0 addrgenmode none")
 	ip(t, "link set v1 addrgenmode none")
@@ -306,6 +311,7 @@ func TestZoneDial(t *testing.T) {
 }
 
 func TestNotLocal(t *testing.T) {
+	testnet.NeedNative(t)
 	wired(t)
 	ip(t, "address add 192.0.2.7/24 dev v0")
 	err := refused(t, "tcp", "10.9.9.9:443")
@@ -336,6 +342,7 @@ func TestNotLocal(t *testing.T) {
 
 // TestLoopbackDown: a namespace begins with lo down, and without its addresses.
 func TestLoopbackDown(t *testing.T) {
+	testnet.NeedNative(t)
 	testnet.NeedRoot(t)
 	t.Parallel()
 	runtime.LockOSThread() // and never unlocked: the thread ends with its namespace
@@ -356,6 +363,7 @@ Or listen on 0.0.0.0, which is every address of this host.
 }
 
 func TestIPv6Off(t *testing.T) {
+	testnet.NeedNative(t)
 	wired(t)
 	setNet(t, "ipv6/conf/lo/disable_ipv6", "1")
 	says(t, refused(t, "tcp", "[::1]:8080"), inuse.CauseIPv6Off, goldenText(t, "19"))
@@ -380,6 +388,7 @@ func TestIPv6Off(t *testing.T) {
 
 // TestOneAddress: a server at one address of this host leaves the others.
 func TestOneAddress(t *testing.T) {
+	testnet.NeedNative(t)
 	wired(t)
 	ip(t, "address add 192.0.2.7/24 dev v0")
 	ip(t, "link set v0 up")

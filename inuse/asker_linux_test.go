@@ -28,6 +28,7 @@ func seer(args []string) error {
 }
 
 func TestAsker(t *testing.T) {
+	testnet.NeedNative(t)
 	testnet.NeedRoot(t)
 	if link, _ := os.Readlink("/proc/self/ns/user"); link != "user:[4026531837]" {
 		t.Skip("needs the first user namespace")

@@ -98,6 +98,7 @@ func saysOf(t testing.TB, err error, cause inuse.Cause, text string) *inuse.Erro
 }
 
 func TestStale(t *testing.T) {
+	testnet.NeedNative(t)
 	t.Parallel()
 	ownPlaces(t)
 	leaveFile(t, "/run/nginx.sock")
@@ -141,6 +142,7 @@ func TestStale(t *testing.T) {
 }
 
 func TestNotSocket(t *testing.T) {
+	testnet.NeedNative(t)
 	t.Parallel()
 	ownPlaces(t)
 	const path = "/var/run/docker.sock"
@@ -187,6 +189,7 @@ func TestNotSocket(t *testing.T) {
 }
 
 func TestPathTooLong(t *testing.T) {
+	testnet.NeedNative(t)
 	testnet.NeedSocketTypes(t)
 	const most = 107
 	for _, network := range []string{"unix", "unixgram"} {
@@ -207,6 +210,7 @@ func TestPathTooLong(t *testing.T) {
 }
 
 func TestNoDirectory(t *testing.T) {
+	testnet.NeedNative(t)
 	t.Parallel()
 	ownPlaces(t)
 	const path = "/run/app/app.sock"
@@ -279,6 +283,7 @@ func TestNoDirectory(t *testing.T) {
 }
 
 func TestUnix(t *testing.T) {
+	testnet.NeedNative(t)
 	testnet.NeedSocketTypes(t)
 	testnet.NeedTables(t)
 	t.Chdir(t.TempDir())
@@ -329,6 +334,7 @@ func TestUnix(t *testing.T) {
 
 // TestUnixHolder: a process of another user, of the same network namespace or of another.
 func TestUnixHolder(t *testing.T) {
+	testnet.NeedNative(t)
 	t.Parallel()
 	ownPlaces(t)
 	nobodys := texting{attr: as(nobody)}
@@ -374,6 +380,7 @@ func TestUnixHolder(t *testing.T) {
 }
 
 func TestOtherNetwork(t *testing.T) {
+	testnet.NeedNative(t)
 	t.Parallel()
 	ownPlaces(t)
 	const path = "/srv/app.sock"
@@ -444,6 +451,7 @@ func newCgroup(t testing.TB, name string) string {
 // TestSocketOfContainer: the directory of a socket is shared with a container, which has its
 // own network.
 func TestSocketOfContainer(t *testing.T) {
+	testnet.NeedNative(t)
 	t.Parallel()
 	ownPlaces(t)
 	id := fmt.Sprintf("4f2a9c1b%04x", os.Getpid()%0x10000)
@@ -472,6 +480,7 @@ func TestSocketOfContainer(t *testing.T) {
 
 // TestOtherNetworkLeavesNothing: not parallel to others, which have descriptors and threads.
 func TestOtherNetworkLeavesNothing(t *testing.T) {
+	testnet.NeedNative(t)
 	ownPlaces(t)
 	const path = "/srv/app.sock"
 	p := holdUnix(t, 0, "unix", path)
@@ -501,6 +510,7 @@ func TestOtherNetworkLeavesNothing(t *testing.T) {
 
 // TestUnixDevice: two file systems number their files alike, and the names are the same.
 func TestUnixDevice(t *testing.T) {
+	testnet.NeedNative(t)
 	t.Parallel()
 	ownPlaces(t)
 	var inodes []uint64

@@ -33,6 +33,7 @@ func dialAll(t testing.TB, network, address string, most int) (conns []net.Conn,
 }
 
 func TestExhausted(t *testing.T) {
+	testnet.NeedNative(t)
 	wired(t)
 	ip(t, "link set v0 up")
 	ip(t, "link set v1 up")
@@ -97,6 +98,7 @@ func TestExhausted(t *testing.T) {
 var heldBy = regexp.MustCompile(`held by [^(]* \(pid`)
 
 func TestExhaustedUDP(t *testing.T) {
+	testnet.NeedNative(t)
 	testnet.NeedTables(t)
 	testnet.Parallel(t)
 	testnet.Namespace(t)
@@ -119,6 +121,7 @@ func TestExhaustedUDP(t *testing.T) {
 // TestSameConnection: from one address and port to one address and port there is one
 // connection.
 func TestSameConnection(t *testing.T) {
+	testnet.NeedNative(t)
 	testnet.NeedTables(t)
 	testnet.Namespace(t)
 	server, err := net.Listen("tcp", "127.0.0.1:9000")

@@ -159,6 +159,7 @@ func mounted(t testing.TB, flags uintptr) string {
 }
 
 func TestPrivileged(t *testing.T) {
+	testnet.NeedNative(t)
 	testnet.NeedTables(t)
 	testnet.NeedRoot(t)
 	t.Parallel()
@@ -240,6 +241,7 @@ func capability(t testing.TB, file string) {
 
 // TestPrivilegedInside: root of a user namespace is not root of its network namespace.
 func TestPrivilegedInside(t *testing.T) {
+	testnet.NeedNative(t)
 	testnet.NeedTables(t)
 	testnet.NeedRoot(t)
 	t.Parallel()
@@ -265,6 +267,7 @@ func TestPrivilegedInside(t *testing.T) {
 }
 
 func TestForbidden(t *testing.T) {
+	testnet.NeedNative(t)
 	testnet.NeedTables(t)
 	testnet.NeedRoot(t)
 	t.Parallel()

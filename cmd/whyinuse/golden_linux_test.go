@@ -77,6 +77,7 @@ func merged(all ...map[string]func(*scene)) map[string]func(*scene) {
 // TestGolden makes the situations of golden.txt for real, compares what whyinuse prints
 // with the text, and does what it advises.
 func TestGolden(t *testing.T) {
+	testnet.NeedNative(t)
 	var mu sync.Mutex
 	table := map[string]string{}
 	all := goldens(t)

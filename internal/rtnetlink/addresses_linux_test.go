@@ -8,11 +8,13 @@ import (
 	"slices"
 	"testing"
 
+	"example.com/reuse/internal/testnet"
 	"golang.org/x/sys/unix"
 )
 
 // TestInterfaces compares with what package net tells.
 func TestInterfaces(t *testing.T) {
+	testnet.NeedNative(t)
 	got, err := Interfaces(t.Context())
 	if err != nil {
 		t.Fatal(err)

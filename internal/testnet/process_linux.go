@@ -2,12 +2,14 @@ package testnet
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -173,6 +175,21 @@ func NeedSocketTypes(t testing.TB) {
 	t.Helper()
 	if syscall.SOCK_STREAM != 1 {
 		t.Skip("needs an architecture with the usual numbers of socket types")
+	}
+}
+
+// native reports whether the kernel itself runs this program. What an emulator of another
+// architecture runs can start no copy of itself by its file.
+var native = sync.OnceValue(func() bool {
+	return !errors.Is(exec.Command("/proc/self/exe", "-test.run", "^$").Run(), syscall.ENOEXEC)
+})
+
+// NeedNative skips the test under an emulator of another architecture, which does not
+// have all of netlink, of procfs and of its own processes.
+func NeedNative(t testing.TB) {
+	t.Helper()
+	if !native() {
+		t.Skip("needs a kernel of this architecture")
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -141,7 +142,7 @@ func fill(t testing.TB, conn *net.TCPConn) {
 // See returns when the connection from local to remote is in state. The kernel
 // changes it while the other side's system call runs, or just after.
 //
-// It goes by the two ports and the IP version. An emulator of another architecture shows the
+// It goes by the two ports. An emulator of another architecture shows the
 // host's addresses, in the host's byte order.
 func See(t testing.TB, local, remote net.Addr, state State) {
 	t.Helper()
@@ -149,10 +150,14 @@ func See(t testing.TB, local, remote net.Addr, state State) {
 	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); runtime.Gosched() {
 		got = got[:0]
 		for _, s := range Sockets(t) {
-			sameVersion := s.Local.Addr().Unmap().Is4() == (local.(*net.TCPAddr).IP.To4() != nil)
-			if s.Local.Port() == port(local) && s.Remote.Port() == port(remote) && sameVersion {
+			if s.Local.Port() == port(local) && s.Remote.Port() == port(remote) {
 				got = append(got, s)
 			}
+		}
+		if len(got) > 1 { // there is one of the other IP version, too
+			got = slices.DeleteFunc(got, func(s Socket) bool {
+				return s.Local.Addr().Unmap().Is4() != (local.(*net.TCPAddr).IP.To4() != nil)
+			})
 		}
 		if len(got) == 1 && got[0].State == state || len(got) == 0 && state == Gone {
 			return
